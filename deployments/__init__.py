@@ -1,0 +1,1 @@
+"""One room per Ray Serve deployment, each thin: it adapts Ray, HTTP and brokers to the floor below."""

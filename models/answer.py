@@ -1,0 +1,40 @@
+"""What a routed call returns to the hub's own callers (gateway, forecaster)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.decision import Decision
+from models.forecast import Forecast
+from models.prediction import Lineage
+from models.request import Requirements
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One forecast per row, the decision that was kept, and the wall times of its stages
+    (`decided`, `sent`, `inferred`)."""
+
+    forecasts: list[Forecast]
+    decision: Decision
+    lineage: Lineage
+    stages: dict[str, int]
+
+
+class Router(Protocol):
+    """The seam between those who need a forecast and the routed client (or its simulated twin)."""
+
+    async def infer(
+        self,
+        requirements: Requirements,
+        window: NDArray[np.float32],
+        context: NDArray[np.float32],
+        *,
+        traceparent: str,
+    ) -> Answer:
+        """Decide, call, retry once elsewhere inside the deadline. Raises a RoutingError or ReplicaError."""
+        ...

@@ -1,0 +1,135 @@
+"""A model's card: what the artefact is, what it costs and what was measured of it.
+
+Nothing on a card is claimed without `n`, a period and an error. The card is written by `training/`
+(or by whoever adds a model), checked by `inference/check.py` and published on `hub.models`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from models.base import Frozen
+from models.task import DataSize
+
+ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+ModelVersion = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+){0,2}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class ModelStatus(StrEnum):
+    """`live` models answer requests; `load-only` ones are honest ballast, routed to only by name."""
+
+    LIVE = "live"
+    LOAD_ONLY = "load-only"
+
+
+class ModelKey(Frozen):
+    """Name and version: the identity of a model everywhere."""
+
+    name: ModelName
+    version: ModelVersion
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+class ModelContract(Frozen):
+    """What the graph expects and for which market it was made.
+
+    `window_tail` is how many of the last returns it reads; `instruments` holds canonical symbols
+    or the single entry `*` for any.
+    """
+
+    bar_ms: Annotated[int, Field(gt=0)]
+    horizon_ms: Annotated[int, Field(gt=0)]
+    window_tail: Annotated[int, Field(gt=0)]
+    context: tuple[str, ...]
+    instruments: tuple[str, ...]
+
+
+class WarmProfile(Frozen):
+    """Warm service time of one call on one thread, milliseconds, by rows in the call."""
+
+    rows: int
+    p50_ms: float
+    p99_ms: float
+    n: int
+
+
+class Calibration(Frozen):
+    """Conformal multipliers: the interval at `level` is location -/+ multiplier x scale.
+
+    `domain` bounds each context feature to the range seen in training; outside it a forecast is marked
+    not in distribution. `up_slope` and `up_offset` recalibrate the logit (Platt).
+    """
+
+    version: str
+    n: int
+    multipliers: dict[str, float]
+    up_slope: float = 1.0
+    up_offset: float = 0.0
+    domain: dict[str, tuple[float, float]] = {}
+
+    def multiplier(self, level: float) -> float:
+        return self.multipliers[f"{level:.2f}"]
+
+
+class Bounded(Frozen):
+    """A measured value with its 95 % bounds and the number of observations behind it."""
+
+    value: float
+    lower: float
+    upper: float
+    n: int
+
+
+class Evidence(Frozen):
+    """What was measured on held-out data of one instrument (`*` = pooled).
+
+    `skill` is 1 - interval score / naive interval score (positive is better than naive);
+    `pinball_skill` likewise; `coverage` is keyed by level (`"0.95"`), with Wilson bounds.
+    """
+
+    instrument: str
+    period_from: str
+    period_to: str
+    n: int
+    coverage: dict[str, Bounded]
+    interval_score: Bounded
+    skill: Bounded
+    pinball_skill: Bounded
+    direction_accuracy: Bounded
+
+
+class ModelCard(Frozen):
+    """Everything the registry publishes of a model; `key` is its identity."""
+
+    name: ModelName
+    version: ModelVersion
+    task: str
+    family: str
+    description: str
+    status: ModelStatus
+    sha256: Sha256
+    contract: ModelContract
+    max_size: DataSize = DataSize.LARGE
+    cost: Annotated[float, Field(ge=0)]
+    warm: tuple[WarmProfile, ...]
+    calibration: Calibration
+    evidence: tuple[Evidence, ...]
+    trained: dict[str, str] = {}
+
+    @property
+    def key(self) -> ModelKey:
+        return ModelKey(name=self.name, version=self.version)
+
+    def evidence_for(self, instrument: str) -> Evidence:
+        """Evidence of the instrument, else the pooled one."""
+        by_name = {item.instrument: item for item in self.evidence}
+        return by_name.get(instrument) or by_name["*"]
+
+    def serves(self, instrument: str) -> bool:
+        return "*" in self.contract.instruments or instrument in self.contract.instruments

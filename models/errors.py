@@ -1,0 +1,246 @@
+"""Every error the hub raises on purpose, and the one table that maps them to HTTP.
+
+HubError
++-- InputError                    the caller's data is wrong; never retry as it is
+|   +-- UnknownTask | UnknownProfile | UnknownSymbol | UnknownStrategy
+|   +-- BadShape | BadValue | TooLarge
++-- AccessError
+|   +-- Unauthenticated | Forbidden | NotFound | RateLimited
++-- RoutingError                  no answer that keeps the promise
+|   +-- NoModelMatches            a requirement removed every model: the error names it and the best available
+|   +-- NothingFeasible           models match, none can answer before the deadline
+|   +-- DeadlineExpired           the deadline passed before or during the work
++-- ReplicaError                  one replica did not answer; the router may decide again
+|   +-- TicketRefused | ReplicaBusy | ReplicaLost | InferenceFailed
++-- MessagingError
+|   +-- AppendRefused             definite: nothing was written
+|   +-- AppendUnknown             the record may or may not be in the log
+|   +-- TopicMismatch | BrokerUnavailable | StaleWriter | OwnershipLost
++-- CardRejected                  a model artefact or its card failed a check
++-- ConfigError                   configuration or a secret is missing or wrong
+
+An error carries `code` (stable, machine-readable), `retryable` and, where waiting helps, `retry_after_s`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from models.base import Frozen
+
+
+class HubError(Exception):
+    """Base of all deliberate errors. `field` names the offending input, `details` holds structured facts."""
+
+    code: ClassVar[str] = "internal"
+    http_status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        retry_after_s: float | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.retry_after_s = retry_after_s
+        self.details = dict(details or {})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive pickling between Ray processes with the keyword-only facts intact."""
+        return _rebuild, (type(self), self.message, self.field, self.retry_after_s, self.details)
+
+
+def _rebuild(
+    kind: type[HubError], message: str, field: str | None, retry_after_s: float | None, details: dict[str, Any]
+) -> HubError:
+    return kind(message, field=field, retry_after_s=retry_after_s, details=details)
+
+
+class InputError(HubError):
+    code = "invalid_input"
+    http_status = 422
+
+
+class BadValue(InputError):
+    code = "bad_value"
+
+
+class BadShape(InputError):
+    code = "bad_shape"
+
+
+class TooLarge(InputError):
+    code = "too_large"
+    http_status = 413
+
+
+class UnknownTask(InputError):
+    code = "unknown_task"
+
+
+class UnknownProfile(InputError):
+    code = "unknown_profile"
+
+
+class UnknownSymbol(InputError):
+    code = "unknown_symbol"
+
+
+class UnknownStrategy(InputError):
+    code = "unknown_strategy"
+
+
+class AccessError(HubError):
+    code = "access"
+    http_status = 403
+
+
+class Unauthenticated(AccessError):
+    code = "unauthenticated"
+    http_status = 401
+
+
+class Forbidden(AccessError):
+    code = "forbidden"
+
+
+class NotFound(AccessError):
+    code = "not_found"
+    http_status = 404
+
+
+class RateLimited(AccessError):
+    code = "rate_limited"
+    http_status = 429
+    retryable = True
+
+
+class RoutingError(HubError):
+    code = "routing"
+    http_status = 503
+
+
+class NoModelMatches(RoutingError):
+    """A requirement removed every model; `details` name it and the best value on offer."""
+
+    code = "no_model_matches"
+    http_status = 422
+
+
+class NothingFeasible(RoutingError):
+    code = "nothing_feasible"
+    retryable = True
+
+
+class DeadlineExpired(RoutingError):
+    code = "deadline_expired"
+    http_status = 504
+
+
+class ReplicaError(HubError):
+    code = "replica"
+    http_status = 503
+    retryable = True
+
+
+class TicketRefused(ReplicaError):
+    """The replica a ticket names is gone, full or rejecting."""
+
+    code = "ticket_refused"
+
+
+class ReplicaBusy(ReplicaError):
+    code = "replica_busy"
+
+
+class ReplicaLost(ReplicaError):
+    code = "replica_lost"
+
+
+class InferenceFailed(ReplicaError):
+    code = "inference_failed"
+
+
+class MessagingError(HubError):
+    code = "messaging"
+    http_status = 503
+    retryable = True
+
+
+class AppendRefused(MessagingError):
+    """Definite: nothing of the batch is or will be in the log."""
+
+    code = "append_refused"
+
+
+class AppendUnknown(MessagingError):
+    """The batch may be in the log, now or later; only reading the log tells."""
+
+    code = "append_unknown"
+
+
+class TopicMismatch(MessagingError):
+    code = "topic_mismatch"
+    retryable = False
+
+
+class BrokerUnavailable(MessagingError):
+    code = "broker_unavailable"
+
+
+class StaleWriter(MessagingError):
+    """Somebody newer wrote in our place."""
+
+    code = "stale_writer"
+    retryable = False
+
+
+class OwnershipLost(MessagingError):
+    """A foreign claim is in the log: this worker no longer owns the partition."""
+
+    code = "ownership_lost"
+    retryable = False
+
+
+class CardRejected(HubError):
+    code = "card_rejected"
+    http_status = 422
+
+
+class ConfigError(HubError):
+    code = "config"
+
+
+class Problem(Frozen):
+    """RFC 9457 body of every HTTP error. `code` is stable; `detail` is for people."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    retryable: bool
+    retry_after_s: float | None = None
+    field: str | None = None
+    details: dict[str, Any] = {}
+
+
+def problem_of(error: HubError) -> Problem:
+    """The problem body of an error; the class attributes above are the table."""
+    return Problem(
+        type=f"urn:central-hub:error:{error.code}",
+        title=error.code.replace("_", " "),
+        status=error.http_status,
+        detail=error.message,
+        code=error.code,
+        retryable=error.retryable,
+        retry_after_s=error.retry_after_s,
+        field=error.field,
+        details=error.details,
+    )

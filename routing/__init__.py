@@ -1,0 +1,1 @@
+"""Where a request goes: filter, score, pick. Pure: clocks, randomness and I/O are passed in."""
