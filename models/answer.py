@@ -17,7 +17,8 @@ from models.request import Requirements
 @dataclass(frozen=True, slots=True)
 class Answer:
     """One forecast per row, the decision that was kept, and the wall times of its stages
-    (`decided`, `sent`, `inferred`)."""
+    (`decided`, `sent`, `inferred`).
+    """
 
     forecasts: list[Forecast]
     decision: Decision

@@ -71,7 +71,7 @@ class Calibration(Frozen):
     multipliers: dict[str, float]
     up_slope: float = 1.0
     up_offset: float = 0.0
-    domain: dict[str, tuple[float, float]] = {}
+    domain: dict[str, tuple[float, float]] = Field(default_factory=dict)
 
     def multiplier(self, level: float) -> float:
         return self.multipliers[f"{level:.2f}"]
@@ -120,7 +120,7 @@ class ModelCard(Frozen):
     warm: tuple[WarmProfile, ...]
     calibration: Calibration
     evidence: tuple[Evidence, ...]
-    trained: dict[str, str] = {}
+    trained: dict[str, str] = Field(default_factory=dict)
 
     @property
     def key(self) -> ModelKey:

@@ -27,6 +27,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from models.base import Frozen
 
 
@@ -53,75 +55,102 @@ class HubError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Survive pickling between Ray processes with the keyword-only facts intact."""
-        return _rebuild, (type(self), self.message, self.field, self.retry_after_s, self.details)
+        facts = {"field": self.field, "retry_after_s": self.retry_after_s, "details": self.details}
+        return _rebuild, (type(self), self.message, facts)
 
 
-def _rebuild(
-    kind: type[HubError], message: str, field: str | None, retry_after_s: float | None, details: dict[str, Any]
-) -> HubError:
-    return kind(message, field=field, retry_after_s=retry_after_s, details=details)
+def _rebuild(kind: type[HubError], message: str, facts: dict[str, Any]) -> HubError:
+    return kind(message, **facts)
 
 
 class InputError(HubError):
+    """The caller's data is wrong; sending it again changes nothing."""
+
     code = "invalid_input"
     http_status = 422
 
 
 class BadValue(InputError):
+    """A field holds a value outside its range."""
+
     code = "bad_value"
 
 
 class BadShape(InputError):
+    """A tensor has the wrong shape."""
+
     code = "bad_shape"
 
 
 class TooLarge(InputError):
+    """The request is larger than its data size or the body limit allows."""
+
     code = "too_large"
     http_status = 413
 
 
 class UnknownTask(InputError):
+    """No task of that name."""
+
     code = "unknown_task"
 
 
 class UnknownProfile(InputError):
+    """No routing strategy of that name."""
+
     code = "unknown_profile"
 
 
 class UnknownSymbol(InputError):
+    """The hub holds no market data for that symbol."""
+
     code = "unknown_symbol"
 
 
 class UnknownStrategy(InputError):
+    """No trading strategy of that name."""
+
     code = "unknown_strategy"
 
 
 class AccessError(HubError):
+    """Who is calling may not do this."""
+
     code = "access"
     http_status = 403
 
 
 class Unauthenticated(AccessError):
+    """No token, or one that does not verify; the body never says why."""
+
     code = "unauthenticated"
     http_status = 401
 
 
 class Forbidden(AccessError):
+    """The token verifies, but lacks the role."""
+
     code = "forbidden"
 
 
 class NotFound(AccessError):
+    """Absent, or somebody else's: the answer is the same."""
+
     code = "not_found"
     http_status = 404
 
 
 class RateLimited(AccessError):
+    """The tier's limit is reached; wait `retry_after_s`."""
+
     code = "rate_limited"
     http_status = 429
     retryable = True
 
 
 class RoutingError(HubError):
+    """No answer that keeps the promise."""
+
     code = "routing"
     http_status = 503
 
@@ -134,16 +163,22 @@ class NoModelMatches(RoutingError):
 
 
 class NothingFeasible(RoutingError):
+    """Models match, but none can answer before the deadline."""
+
     code = "nothing_feasible"
     retryable = True
 
 
 class DeadlineExpired(RoutingError):
+    """The deadline passed before or during the work."""
+
     code = "deadline_expired"
     http_status = 504
 
 
 class ReplicaError(HubError):
+    """One replica did not answer; the router may decide again."""
+
     code = "replica"
     http_status = 503
     retryable = True
@@ -156,18 +191,26 @@ class TicketRefused(ReplicaError):
 
 
 class ReplicaBusy(ReplicaError):
+    """The replica's own queue is full."""
+
     code = "replica_busy"
 
 
 class ReplicaLost(ReplicaError):
+    """The replica died or became unreachable with the call in flight."""
+
     code = "replica_lost"
 
 
 class InferenceFailed(ReplicaError):
+    """The model raised on valid input."""
+
     code = "inference_failed"
 
 
 class MessagingError(HubError):
+    """A broker did not do what was asked."""
+
     code = "messaging"
     http_status = 503
     retryable = True
@@ -186,11 +229,15 @@ class AppendUnknown(MessagingError):
 
 
 class TopicMismatch(MessagingError):
+    """A topic is missing or differs from the contract; nothing is repaired silently."""
+
     code = "topic_mismatch"
     retryable = False
 
 
 class BrokerUnavailable(MessagingError):
+    """The broker did not answer in time."""
+
     code = "broker_unavailable"
 
 
@@ -209,11 +256,15 @@ class OwnershipLost(MessagingError):
 
 
 class CardRejected(HubError):
+    """A model artefact or its card failed a check."""
+
     code = "card_rejected"
     http_status = 422
 
 
 class ConfigError(HubError):
+    """Configuration or a secret is missing or wrong."""
+
     code = "config"
 
 
@@ -228,7 +279,7 @@ class Problem(Frozen):
     retryable: bool
     retry_after_s: float | None = None
     field: str | None = None
-    details: dict[str, Any] = {}
+    details: dict[str, Any] = Field(default_factory=dict)
 
 
 def problem_of(error: HubError) -> Problem:

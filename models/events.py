@@ -76,7 +76,7 @@ class SeriesMark(Frozen):
 class Checkpoint(Frozen):
     """The fold of a `user.signals` partition up to `position`, so that a restore need not read it all.
 
-    `claims` are the recent claim offsets (oldest first), which a reader that starts at `position` must know;
+    `claims` are the recent claim offsets, oldest first, which a reader starting at `position` must know;
     `cursor` is the next offset to take per `hub.predictions` partition.
     """
 

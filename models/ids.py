@@ -61,7 +61,10 @@ def checked_user_id(value: str) -> str:
     `~` cannot occur, so a user can never collide with the control keys of a partition.
     """
     if not _USER_ID.match(value):
-        raise BadValue(f"user_id was {value!r}; expected 1-64 of [A-Za-z0-9._:-], first a letter or digit", field="user_id")
+        raise BadValue(
+            f"user_id was {value!r}; expected 1-64 of [A-Za-z0-9._:-], first a letter or digit",
+            field="user_id",
+        )
     return value
 
 

@@ -13,6 +13,8 @@ from models.base import Frozen
 
 
 class MetricKind(StrEnum):
+    """How a metric accumulates."""
+
     COUNTER = "counter"
     GAUGE = "gauge"
     HISTOGRAM = "histogram"
@@ -33,7 +35,9 @@ class MetricSpec(Frozen):
     buckets: tuple[float, ...] = ()
 
 
-def _spec(name: str, kind: MetricKind, text: str, *labels: str, buckets: tuple[float, ...] = ()) -> MetricSpec:
+def _spec(
+    name: str, kind: MetricKind, text: str, *labels: str, buckets: tuple[float, ...] = ()
+) -> MetricSpec:
     return MetricSpec(name=name, kind=kind, help=text, labels=labels, buckets=buckets)
 
 

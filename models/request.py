@@ -88,7 +88,7 @@ def parse_accuracy(text: Any) -> float:
 
 
 class Requirements(Frozen):
-    """What must hold for an answer: an `Ask` after the hub added identity, rows and the absolute deadline.
+    """What must hold for an answer: an `Ask` plus identity, rows and the absolute deadline.
 
     All `instruments` (empty: any) must be served, and the accuracy must hold for each of them.
     """
@@ -108,14 +108,15 @@ class Requirements(Frozen):
     @classmethod
     def of(cls, ask: Ask, *, rows: int | None, tier: str, now_ns: int) -> Requirements:
         """Requirements of an ask that arrived now; without inputs the size's maximum stands for the rows."""
-        if rows is not None and rows > ask.data_size.max_rows:
+        limit = ask.data_size.max_rows
+        if rows is not None and rows > limit:
             raise BadValue(
-                f"inputs hold {rows} windows, but data_size {ask.data_size.value} allows {ask.data_size.max_rows}",
+                f"inputs hold {rows} windows, but data_size {ask.data_size.value} allows {limit}",
                 field="data_size",
             )
         return cls(
             task=ask.task,
-            rows=rows or ask.data_size.max_rows,
+            rows=rows or limit,
             data_size=ask.data_size,
             deadline_ns=now_ns + int(ask.max_latency_ms * 1e6),
             min_accuracy=ask.min_accuracy,

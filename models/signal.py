@@ -45,7 +45,7 @@ class Signal(Frozen):
     direction 0 iff the kind is abstain or close; ids re-derive from the fields.
 
     `epoch` is the offset of the claim of the writer in this partition; `part` is (i, n) of the batches of
-    one prediction in this partition; `subscription_offset` the state of the subscriptions it was projected at.
+    one prediction in this partition; `subscription_offset` the subscriptions it was projected at.
     """
 
     schema_: Literal["hub.signal/1"] = Field("hub.signal/1", alias="schema")
@@ -89,7 +89,9 @@ class Signal(Frozen):
         if (self.direction == 0) != (self.kind in {Kind.ABSTAIN, Kind.CLOSE}):
             raise ValueError(f"direction {self.direction} does not fit kind {self.kind.value}")
         if _sign(self.target_fraction) != self.direction:
-            raise ValueError(f"target_fraction {self.target_fraction} does not fit direction {self.direction}")
+            raise ValueError(
+                f"target_fraction {self.target_fraction} does not fit direction {self.direction}"
+            )
         if self.forecast and not self.forecast.q05 <= self.forecast.q50 <= self.forecast.q95:
             raise ValueError("quantiles are not in order")
         return self
