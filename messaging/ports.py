@@ -96,7 +96,7 @@ class Membership(Protocol):
         ...
 
     async def confirm(self, partition: int) -> bool:
-        """Ask the coordinator now whether this member is in the current generation and holds the partition."""
+        """Ask the coordinator now: is this member in the current generation, with this partition?"""
         ...
 
     async def leave(self) -> None:

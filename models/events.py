@@ -47,7 +47,7 @@ class UndeliveredReason(StrEnum):
 
 
 class Undelivered(Frozen):
-    """One per (slot, partition): the slot was not delivered to the subscriptions as of `subscription_offset`."""
+    """One per (slot, partition): not delivered to the subscriptions as of `subscription_offset`."""
 
     schema_: Literal["hub.undelivered/1"] = Field("hub.undelivered/1", alias="schema")
     epoch: int
