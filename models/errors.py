@@ -4,18 +4,21 @@ HubError
 +-- InputError                    the caller's data is wrong; never retry as it is
 |   +-- UnknownTask | UnknownProfile | UnknownSymbol | UnknownStrategy
 |   +-- BadShape | BadValue | TooLarge
+|   +-- Malformed                 the body is not what its content type says
 +-- AccessError
-|   +-- Unauthenticated | Forbidden | NotFound | RateLimited
+|   +-- Unauthenticated | Forbidden | NotFound | MethodNotAllowed | RateLimited
 +-- RoutingError                  no answer that keeps the promise
 |   +-- NoModelMatches            a requirement removed every model: the error names it and the best available
 |   +-- NothingFeasible           models match, none can answer before the deadline
 |   +-- DeadlineExpired           the deadline passed before or during the work
+|   +-- NoWindow                  the symbol is known, but its bars do not fill a window yet
 +-- ReplicaError                  one replica did not answer; the router may decide again
 |   +-- TicketRefused | ReplicaBusy | ReplicaLost | InferenceFailed
 +-- MessagingError
 |   +-- AppendRefused             definite: nothing was written
 |   +-- AppendUnknown             the record may or may not be in the log
 |   +-- TopicMismatch | BrokerUnavailable | StaleWriter | OwnershipLost
++-- StoreUnavailable              what may be lost is away for now; nobody waited for it
 +-- CardRejected                  a model artefact or its card failed a check
 +-- ConfigError                   configuration or a secret is missing or wrong
 
@@ -89,6 +92,11 @@ class TooLarge(InputError):
     http_status = 413
 
 
+class Malformed(InputError):
+    code = "malformed"
+    http_status = 400
+
+
 class UnknownTask(InputError):
     """No task of that name."""
 
@@ -140,6 +148,11 @@ class NotFound(AccessError):
     http_status = 404
 
 
+class MethodNotAllowed(AccessError):
+    code = "method_not_allowed"
+    http_status = 405
+
+
 class RateLimited(AccessError):
     """The tier's limit is reached; wait `retry_after_s`."""
 
@@ -174,6 +187,11 @@ class DeadlineExpired(RoutingError):
 
     code = "deadline_expired"
     http_status = 504
+
+
+class NoWindow(RoutingError):
+    code = "no_window"
+    retryable = True
 
 
 class ReplicaError(HubError):
@@ -253,6 +271,12 @@ class OwnershipLost(MessagingError):
 
     code = "ownership_lost"
     retryable = False
+
+
+class StoreUnavailable(HubError):
+    code = "store_unavailable"
+    http_status = 503
+    retryable = True
 
 
 class CardRejected(HubError):
