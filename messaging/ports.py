@@ -52,7 +52,7 @@ class Producer(Protocol):
 
         The batch lands whole or not at all. Raises AppendRefused (nothing written, for example too large),
         or AppendUnknown at the timeout or on a lost connection: then the batch may be in the log, or may
-        still arrive until `rebuild` has returned.
+        still arrive. Call `rebuild` before the next append.
         """
         ...
 
@@ -61,11 +61,14 @@ class Producer(Protocol):
         ...
 
     async def rebuild(self) -> None:
-        """Drop everything pending; nothing appended before is written after this returned. Backs off."""
+        """Drop everything pending: this process sends nothing appended before after this returned. Backs off.
+
+        What a broker had already received it may still write, so an owner claims again before it goes on.
+        """
         ...
 
     async def close(self) -> None:
-        """Bounded stop (<= 5 s); nothing is written later."""
+        """Bounded stop (<= 5 s); nothing is sent later."""
         ...
 
     def health(self) -> ProducerHealth: ...
