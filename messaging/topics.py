@@ -1,0 +1,125 @@
+"""The Kafka contract as data: topics with partitions and policy, consumer groups, the partition of a key.
+
+`create_topics` makes what is missing and changes nothing that exists; `check_topics` compares with the broker
+and refuses a mismatch, because a wrong partition count silently breaks the order of every user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from messaging.murmur import murmur2
+from messaging.ports import EventBus, TopicState
+from models.errors import TopicMismatch
+
+_DAY_MS: Final = 86_400_000
+_BROKER_TIME: Final = {"message.timestamp.type": "LogAppendTime"}
+"""Cut-offs by time compare records of several writers, so the one clock is the broker's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """`policy` holds broker configuration by Kafka's names; `key` says what records are keyed by."""
+
+    name: str
+    partitions: int
+    policy: Mapping[str, str]
+    key: str
+
+    @property
+    def domain(self) -> str:
+        """First token of the name: `hub` or `user`."""
+        return self.name.partition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A consumer group whose members share the partitions of `topic` among them."""
+
+    name: str
+    topic: Topic
+    purpose: str
+
+
+def _kept(days: int | None) -> dict[str, str]:
+    retention = "-1" if days is None else str(days * _DAY_MS)
+    return {"cleanup.policy": "delete", "retention.ms": retention, **_BROKER_TIME}
+
+
+def _compacted(*, segment_mib: int) -> dict[str, str]:
+    """Only closed segments are compacted, so the segment size bounds what piles up."""
+    return {"cleanup.policy": "compact", "segment.bytes": str(segment_mib << 20), **_BROKER_TIME}
+
+
+MODELS: Final = Topic("hub.models", 1, _kept(None), "model@version")
+DECISIONS: Final = Topic("hub.decisions", 6, _kept(30), "request or slot")
+PREDICTIONS: Final = Topic("hub.predictions", 6, _kept(7), "symbol")
+SUBSCRIPTIONS: Final = Topic(
+    "user.subscriptions", 24, _compacted(segment_mib=64), "user, account, strategy, symbol; partition by user"
+)
+SIGNALS: Final = Topic("user.signals", 24, _kept(7), "user_id")
+SIGNAL_STATE: Final = Topic(
+    "user.signal_state", 24, _compacted(segment_mib=64), "checkpoint; partition as in user.signals"
+)
+TOPICS: Final = (MODELS, DECISIONS, PREDICTIONS, SUBSCRIPTIONS, SIGNALS, SIGNAL_STATE)
+
+FANOUT: Final = Group("hub-fanout", SIGNALS, "owners of users: predictions x subscriptions -> signals")
+FORECASTER: Final = Group("hub-forecaster", PREDICTIONS, "owners of symbols: ticks -> predictions")
+REGISTRY: Final = Group("hub-registry", MODELS, "the one writer of the catalogue")
+GROUPS: Final = (FANOUT, FORECASTER, REGISTRY)
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition every Kafka client with a murmur2 partitioner picks for the key."""
+    return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+async def create_topics(bus: EventBus, replication: int, topics: Sequence[Topic] = TOPICS) -> list[str]:
+    """Create the missing topics and return their names. Existing ones are left as they are."""
+    existing = await bus.topics()
+    missing = [topic for topic in topics if topic.name not in existing]
+    for topic in missing:
+        await bus.create_topic(
+            topic.name, partitions=topic.partitions, policy=topic.policy, replication=replication
+        )
+    return [topic.name for topic in missing]
+
+
+async def check_topics(bus: EventBus, topics: Sequence[Topic] = TOPICS) -> list[str]:
+    """Compare the contract with the broker; return a notice per thing the broker cannot report.
+
+    Raises TopicMismatch naming every topic that is missing or differs, and how.
+    """
+    states = await bus.topics()
+    differences = [text for topic in topics for text in _differences(topic, states.get(topic.name))]
+    if differences:
+        raise TopicMismatch(
+            "the broker's topics do not fit the hub: "
+            + "; ".join(differences)
+            + ". Run `hub topics create` for missing topics; a topic with another partition count or policy"
+            " must be altered or replaced by hand",
+            details={"differences": differences},
+        )
+    return [notice for topic in topics for notice in _unreported(topic, states[topic.name])]
+
+
+def _differences(topic: Topic, state: TopicState | None) -> list[str]:
+    if state is None:
+        return [f"{topic.name} is missing"]
+    found = []
+    if state.partitions != topic.partitions:
+        found.append(f"{topic.name} has {state.partitions} partitions, expected {topic.partitions}")
+    reported = state.policy or {}
+    found += [
+        f"{topic.name} has {name}={reported[name]}, expected {wanted}"
+        for name, wanted in topic.policy.items()
+        if reported.get(name, wanted) != wanted
+    ]
+    return found
+
+
+def _unreported(topic: Topic, state: TopicState) -> list[str]:
+    silent = [name for name in topic.policy if name not in (state.policy or {})]
+    return [f"the broker does not report {', '.join(silent)} of {topic.name}"] if silent else []
