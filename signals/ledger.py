@@ -42,7 +42,7 @@ class LogEntry(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """A record that passed the rules, and when a reader acted on it (None: it did not, being too late)."""
+    """A record that passed the rules, and when a reader took it to act on (None: too late to act)."""
 
     slot: SlotKey
     user_id: str
@@ -50,6 +50,7 @@ class Delivery(NamedTuple):
     partition: int
     source: tuple[int, int]
     kind: str
+    expires_ns: int
     acted_ns: int | None
 
 
@@ -143,12 +144,24 @@ class SignalLog:
             self._findings.note(f"{slot} reached {user} after a later one")
         self._close[series] = max(slot.bar_close_ms, self._close.get(series, 0))
         in_time = now_ns + body["clock_error_ns"] < body["expires_ns"]
-        source = (body["source"]["partition"], body["source"]["offset"])
         done = Delivery(
-            slot, user, account, entry.partition, source, body["kind"], now_ns if in_time else None
+            slot=slot,
+            user_id=user,
+            account_id=account,
+            partition=entry.partition,
+            source=(body["source"]["partition"], body["source"]["offset"]),
+            kind=body["kind"],
+            expires_ns=body["expires_ns"],
+            acted_ns=now_ns if in_time else None,
         )
         self.deliveries.append(done)
         return done
+
+    def effect(self, delivery: Delivery, now_ns: int) -> None:
+        """A reader has finished acting on a delivery; after its expiry that breaks the promise."""
+        if now_ns >= delivery.expires_ns:
+            self._findings.expired += 1
+            self._findings.note(f"{delivery.slot} of {delivery.user_id} was acted on after it expired")
 
     def _count_raw(self, body: dict[str, Any]) -> None:
         identity = body.get("delivery_id")

@@ -249,3 +249,18 @@ def test_change_within_the_grace_time_may_go_either_way() -> None:
     assert served.settled().clean
     assert unserved.settled().clean
     assert (served.settled().expected, unserved.settled().expected) == (12, 8)
+
+
+def test_effect_after_expiry_is_counted() -> None:
+    """A reader that finishes acting after the expiry breaks the promise, though it began in time."""
+    findings = Findings()
+    log = SignalLog(partition_of, findings)
+    run = Run()
+    partition = partition_of(b"anna")
+    taken = [log.take(entry, NOW) for entry in run.signals[partition]]
+    delivery = next(item for item in taken if item is not None)
+
+    log.effect(delivery, NOW + 1)
+
+    assert findings.expired == 1
+    assert not findings.clean
