@@ -1,0 +1,64 @@
+"""The pool as a Serve application: loads the models, then hands every call to the worker."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from random import SystemRandom
+from typing import Any
+
+from ray import serve
+from ray.serve import Application
+
+from deployments.pool.config import PoolConfig
+from deployments.pool.loading import load_models
+from deployments.pool.slots import Slots
+from deployments.pool.worker import InferenceWorker
+from deployments.router.meter import RayMeter
+from deployments.router.names import INFERENCE_REPLICA
+from deployments.router.replies import Reply
+from deployments.router.ticket_router import ticket_routing
+from models.decision import Ticket
+from models.forecast import InferCall
+from models.ids import random_id
+
+
+class InferenceReplica:
+    """One replica of a pool: several models in one process, behind one bounded queue."""
+
+    def __init__(self, config: PoolConfig) -> None:
+        self._config = config
+        self._worker = InferenceWorker(
+            replica=serve.get_replica_context().replica_id.unique_id,
+            boot=random_id(SystemRandom()),
+            models=load_models(Path(config.repository), config.models),
+            slots=Slots(slots=config.slots, max_queue=config.max_queue),
+            clock=time.time_ns,
+            meter=RayMeter(),
+        )
+
+    async def infer(self, call: InferCall, ticket: Ticket | None = None) -> Reply:
+        return await self._worker.infer(call, ticket)
+
+    async def check_health(self) -> None:
+        await self._worker.check()
+
+    def record_replica_metadata(self) -> dict[str, Any]:
+        """What routers learn of this replica before its first answer; delivered by Serve, once."""
+        return self._worker.metadata(pool=self._config.name, hardware=self._config.hardware)
+
+
+def build_pool(config: PoolConfig) -> Application:
+    """The application `pool-<name>`; deploy it under that name and without a route."""
+    pool = serve.deployment(
+        name=INFERENCE_REPLICA,
+        num_replicas=config.replicas,
+        max_ongoing_requests=config.max_ongoing,
+        ray_actor_options={"num_cpus": config.num_cpus},
+        request_router_config=ticket_routing(config.name),
+        health_check_period_s=config.health_period_s,
+        health_check_timeout_s=config.health_timeout_s,
+        graceful_shutdown_timeout_s=config.shutdown_s,
+        graceful_shutdown_wait_loop_s=0.2,
+    )(InferenceReplica)
+    return pool.bind(config)

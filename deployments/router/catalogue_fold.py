@@ -1,0 +1,64 @@
+"""What `hub.models` says, record by record: the rules that its writer and all its readers share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from pydantic import TypeAdapter, ValidationError
+
+from messaging.claims import EpochFilter
+from messaging.ports import LogRecord
+from models.card import ModelCard
+from models.events import CLAIM_KEY, CatalogueEvent, ModelAdded
+
+log = logging.getLogger("ray.serve")
+
+_EVENT: TypeAdapter[CatalogueEvent] = TypeAdapter(CatalogueEvent)
+
+
+class CatalogueFold:
+    """The models in the catalogue after the records taken so far, from the first of the log.
+
+    `version` is the offset of the last event that counted. Events of a writer that had already been fenced do
+    not count; what cannot be read is logged and skipped, because every reader must come to the same result.
+    """
+
+    def __init__(self) -> None:
+        self._epochs = EpochFilter()
+        self._cards: dict[str, ModelCard] = {}
+        self.version = -1
+        self.skipped = 0
+
+    @property
+    def cards(self) -> list[ModelCard]:
+        return [self._cards[name] for name in sorted(self._cards)]
+
+    def take_all(self, records: Iterable[LogRecord]) -> bool:
+        """Take records in log order; True if the catalogue changed."""
+        before = self.version
+        for record in records:
+            self.take(record)
+        return self.version != before
+
+    def take(self, record: LogRecord) -> None:
+        if record.key == CLAIM_KEY:
+            self._epochs.saw_claim(record.offset)
+            return
+        event = self._read(record)
+        if event is None or not self._epochs.valid(epoch=event.epoch, offset=record.offset):
+            self.skipped += 1
+            return
+        self.version = record.offset
+        if isinstance(event, ModelAdded):
+            self._cards[str(event.card.key)] = event.card
+        else:
+            self._cards.pop(event.model, None)
+
+    @staticmethod
+    def _read(record: LogRecord) -> CatalogueEvent | None:
+        try:
+            return _EVENT.validate_json(record.value or b"")
+        except ValidationError as error:
+            log.warning("%s offset %d is no catalogue event: %s", record.topic, record.offset, error)
+            return None

@@ -1,0 +1,34 @@
+"""The one object of a process that says what it believes of every replica.
+
+Serve's router thread writes which replicas there are, the routed client writes what became of its calls. Both
+must reach the same object, and Serve copies the router's own module by value: hence a module of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from routing.load import LoadTable, ReplicaMeta
+
+from models.card import WarmProfile
+
+TABLE: Final = LoadTable()
+
+
+def publish(pool: str, replicas: Iterable[tuple[str, Mapping[str, Any] | None]]) -> None:
+    """Tell the table which replicas a pool has now, with what each said of itself at its start."""
+    TABLE.replicas_updated(pool, [(name, replica_meta(said)) for name, said in replicas if said])
+
+
+def replica_meta(said: Mapping[str, Any]) -> ReplicaMeta:
+    """What `InferenceReplica.record_replica_metadata` told Serve, typed again."""
+    return ReplicaMeta(
+        pool=said["pool"],
+        hardware=said["hardware"],
+        slots=said["slots"],
+        models={
+            name: [WarmProfile.model_validate(profile) for profile in profiles]
+            for name, profiles in said["models"].items()
+        },
+    )
