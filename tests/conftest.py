@@ -87,8 +87,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if missed:
         terminalreporter.section("not covered", yellow=True)
         terminalreporter.line(
-            f"{missed} tests need Apache Kafka and were skipped: durability, idempotent producers and fencing "
-            "were checked on the memory bus and the bundled broker only."
+            f"{missed} tests need Apache Kafka and were skipped: durability, idempotent producers and fencing"
+            " were checked on the memory bus and the bundled broker only."
         )
         terminalreporter.line("Install Java 17+ and Maven to run them, as CI does.")
 

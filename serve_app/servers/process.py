@@ -43,7 +43,7 @@ class ServerSpec:
 
 
 class ServerProcess:
-    """One server on one address. Any method may be called in any state; `start` after `kill` keeps the data."""
+    """One server on one address. Any method may be called in any state; data survives `kill` and `start`."""
 
     def __init__(self, spec: ServerSpec) -> None:
         self.spec = spec
