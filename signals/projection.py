@@ -134,7 +134,7 @@ def _key_parts(key: bytes) -> tuple[str, str, str, str]:
 
 
 def _subscription(key: bytes, value: bytes | None) -> Subscription | None:
-    """The subscription of a record, None for a tombstone; ValueError if it is no such thing or of another key."""
+    """The subscription of a record, None for a tombstone; ValueError if it is none or has another key."""
     if value is None:
         return None
     subscription = Subscription.model_validate_json(value)
