@@ -1,11 +1,79 @@
-"""What the router chose, promised and why; the record that `hub explain` shows."""
+"""What the router chose, promised and why; the record that `hub explain` shows.
+
+A decision takes microseconds and most are never read, so two things differ from the other nouns: the engine
+builds it without validation (`computed`), and its explanation is rendered when somebody looks (`Rendered`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
+from typing import Annotated, Any, Self, TypeVar, overload
+
+from pydantic import AfterValidator, PlainSerializer
 
 from models.base import Frozen
 from models.card import ModelKey
+
+Row = TypeVar("Row")
+
+
+class Rendered(Sequence[Row]):
+    """A sequence whose rows are computed when the first of them is read; equal to a tuple of the same rows.
+
+    The source must be immutable, for it is read later. Pickled and serialised as the tuple.
+    """
+
+    __slots__ = ("_render", "_rows")
+
+    def __init__(self, render: Callable[[], tuple[Row, ...]]) -> None:
+        self._render = render
+        self._rows: tuple[Row, ...] | None = None
+
+    def rows(self) -> tuple[Row, ...]:
+        if self._rows is None:
+            self._rows = self._render()
+        return self._rows
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Row, ...]: ...
+    def __getitem__(self, index: int | slice) -> Row | tuple[Row, ...]:
+        return self.rows()[index]
+
+    def __len__(self) -> int:
+        return len(self.rows())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self.rows() == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self.rows())
+
+    def __repr__(self) -> str:
+        return repr(self.rows())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tuple, (self.rows(),)
+
+
+def _rows(values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(values)
+
+
+class Computed(Frozen):
+    """A value that the engine computes on the hot path and everybody else validates."""
+
+    @classmethod
+    def computed(cls, **values: Any) -> Self:
+        """Build from all fields, already of the right types: `model_construct` at a tenth of its cost."""
+        made = cls.__new__(cls)
+        object.__setattr__(made, "__dict__", values)
+        object.__setattr__(made, "__pydantic_fields_set__", set(values))
+        object.__setattr__(made, "__pydantic_extra__", None)
+        object.__setattr__(made, "__pydantic_private__", None)
+        return made
 
 
 class Degradation(StrEnum):
@@ -17,7 +85,10 @@ class Degradation(StrEnum):
 
 
 class FilterCount(Frozen):
-    """How many candidates a filter removed, with one of them as the example and the reason for it."""
+    """How many candidates a filter removed, with one of them as the example and the reason for it.
+
+    Filters on requirements count models, filters on replicas and the deadline count (model, replica) pairs.
+    """
 
     name: str
     removed: int
@@ -39,7 +110,7 @@ class CandidateView(Frozen):
     queue: int
 
 
-class Promise(Frozen):
+class Promise(Computed):
     """What the choice promises. `interval_level` is the level answered with, `coverage_lower` its bound."""
 
     expected_ms: float
@@ -62,7 +133,19 @@ class Ticket(Frozen):
     interval_level: float
 
 
-class Decision(Frozen):
+FilterCounts = Annotated[
+    Sequence[FilterCount],
+    AfterValidator(_rows),
+    PlainSerializer(_rows, return_type=tuple[FilterCount, ...]),
+]
+Shortlist = Annotated[
+    Sequence[CandidateView],
+    AfterValidator(_rows),
+    PlainSerializer(_rows, return_type=tuple[CandidateView, ...]),
+]
+
+
+class Decision(Computed):
     """A whole decision record. `catalogue_version` is an offset of `hub.models`, `evidence_cursor` the
     position evidence was folded to, `seed` what the tie-break used, `config_id` the hash of the profile.
     """
@@ -77,8 +160,8 @@ class Decision(Frozen):
     attempt: int
     budget_ms: float
     candidates: int
-    filters: tuple[FilterCount, ...]
-    shortlist: tuple[CandidateView, ...]
+    filters: FilterCounts
+    shortlist: Shortlist
     chosen: ModelKey
     pool: str
     replica: str
