@@ -55,6 +55,7 @@ class RegistryWorker:
         self._repository = repository
         self._clock = clock
         self._fold = CatalogueFold()
+        self._position = 0
         self._ownership = Ownership(
             bus,
             self,
@@ -82,23 +83,30 @@ class RegistryWorker:
     async def restore(self, lease: Lease) -> int:
         """Fold all of `hub.models` up to and including the claim."""
         self._fold = CatalogueFold()
-        start, _ = await self._bus.bounds(MODELS.name, lease.partition)
-        await self._take(lease.partition, start, lease.epoch + 1)
-        return lease.epoch + 1
+        self._position, _ = await self._bus.bounds(MODELS.name, lease.partition)
+        await self._catch_up(lease, lease.epoch + 1)
+        return self._position
 
     async def serve(self, lease: Lease) -> NoReturn:
-        """Append what the catalogue lacks, then hold the claim until it is lost."""
+        """Append what the catalogue lacks, then hold the claim until it is lost.
+
+        Called again when the broker could not be read: what was appended before that is folded first.
+        """
+        await self._catch_up(lease, lease.position)
         pending = self._differences(lease.epoch)
         while pending:
             batch = pending[: max(1, lease.fits(pending))]
-            base = await lease.append(batch)
-            await self._take(lease.partition, base, base + len(batch))
+            await lease.append(batch)
+            await self._catch_up(lease, lease.position)
             pending = pending[len(batch) :]
         await lease.lost()
 
-    async def _take(self, partition: int, start: int, stop: int) -> None:
-        async for records in self._bus.read(MODELS.name, partition, start, stop):
+    async def _catch_up(self, lease: Lease, stop: int) -> None:
+        """Fold the log from where we are up to `stop`."""
+        async for records in self._bus.read(MODELS.name, lease.partition, self._position, stop):
             self._fold.take_all(records)
+            self._position = records[-1].offset + 1
+        self._position = max(self._position, stop)
 
     def _differences(self, epoch: int) -> list[Record]:
         """Events that turn the catalogue into the repository; what is new comes before what is retired, so

@@ -1,0 +1,247 @@
+"""A call inside a replica: admission, deadlines, refusals that carry the load, health."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from deployments.pool.slots import Slots
+from deployments.pool.worker import InferenceWorker
+from deployments.router.replies import Refusal
+from models.card import ModelCard, ModelKey
+from models.decision import Ticket
+from models.errors import BadShape, DeadlineExpired, HubError, InferenceFailed, ReplicaBusy, TicketRefused
+from models.forecast import Forecast, InferCall, InferReply
+from models.metrics import MemoryMeter
+from models.task import CONTEXT_FEATURES, WINDOW
+from tests.support.cards import a_card
+from tests.support.eventually import eventually
+
+SECOND = 1_000_000_000
+
+
+class GatedModel:
+    """Answers when its gate is open, or fails as told."""
+
+    def __init__(self, card: ModelCard) -> None:
+        self.card = card
+        self.gate = threading.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+        self.runs = 0
+
+    def run(
+        self, window: NDArray[np.float32], context: NDArray[np.float32], *, level: float
+    ) -> list[Forecast]:
+        self.runs += 1
+        assert self.gate.wait(5)
+        if self.error:
+            raise self.error
+        return [
+            Forecast(q05=-1, q50=0, q95=1, lower=-1, upper=1, level=level, prob_up=0.5, in_distribution=True)
+            for _ in window
+        ]
+
+
+class Clock:
+    """Wall time that a test may move."""
+
+    def __init__(self) -> None:
+        self.ahead_ns = 0
+
+    def __call__(self) -> int:
+        return time.time_ns() + self.ahead_ns
+
+
+@pytest.fixture
+def model() -> GatedModel:
+    """The one model of the replica."""
+    return GatedModel(a_card("ridge", sha256="a" * 64))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Time as the replica sees it."""
+    return Clock()
+
+
+@pytest.fixture
+async def worker(model: GatedModel, clock: Clock) -> AsyncIterator[InferenceWorker]:
+    """A replica with one slot and room for one more call."""
+    worker = InferenceWorker(
+        replica="r1",
+        boot="b1",
+        models=[model],
+        slots=Slots(slots=1, max_queue=1),
+        clock=clock,
+        meter=MemoryMeter(),
+    )
+    yield worker
+    model.gate.set()
+    worker.close()
+
+
+def a_call(model: str = "ridge@1", *, rows: int = 1, within_s: float = 30.0) -> InferCall:
+    """A call for `rows` windows with a deadline from now."""
+    return InferCall(
+        call_id="c1",
+        model=model,
+        window=np.zeros((rows, WINDOW), np.float32),
+        context=np.zeros((rows, len(CONTEXT_FEATURES)), np.float32),
+        interval_level=0.9,
+        deadline_ns=time.time_ns() + int(within_s * SECOND),
+        traceparent="",
+    )
+
+
+def a_ticket(replica: str) -> Ticket:
+    """A ticket to a replica."""
+    return Ticket(
+        decision_id="d",
+        attempt=1,
+        model=ModelKey(name="ridge", version="1"),
+        pool="p",
+        replica=replica,
+        deadline_ns=0,
+        interval_level=0.9,
+    )
+
+
+async def refused(worker: InferenceWorker, call: InferCall, ticket: Ticket | None = None) -> HubError:
+    """The reason for which the worker refuses the call."""
+    reply = await worker.infer(call, ticket)
+    assert isinstance(reply, Refusal)
+    assert reply.load.replica == "r1"
+    return reply.error
+
+
+async def test_answers_with_lineage_and_load(worker: InferenceWorker) -> None:
+    """A reply has one forecast per row, the artefact's hash, and what the replica says of its load."""
+    reply = await worker.infer(a_call(rows=3), a_ticket("r1"))
+
+    assert isinstance(reply, InferReply)
+    assert [forecast.level for forecast in reply.forecasts] == [0.9] * 3
+    assert reply.artifact_sha256 == "a" * 64
+    assert (reply.load.boot, reply.load.slots, reply.load.rows) == ("b1", 1, 3)
+    assert reply.started_ns <= reply.finished_ns
+    assert reply.load.service_ms == (reply.finished_ns - reply.started_ns) / 1e6
+
+
+async def test_reports_are_numbered(worker: InferenceWorker) -> None:
+    """Each reply carries the next number, so that a late report cannot overwrite a newer one."""
+    replies = [await worker.infer(a_call()) for _ in range(3)]
+
+    assert [reply.load.seq for reply in replies] == [1, 2, 3]
+
+
+async def test_refuses_when_the_queue_is_full(worker: InferenceWorker, model: GatedModel) -> None:
+    """One call runs, one waits, the third is refused at once with the load that explains it."""
+    model.gate.clear()
+    calls = [asyncio.create_task(worker.infer(a_call())) for _ in range(2)]
+    await eventually(lambda: model.runs)
+
+    reply = await worker.infer(a_call())
+
+    assert isinstance(reply, Refusal)
+    assert isinstance(reply.error, ReplicaBusy)
+    assert (reply.load.in_service, reply.load.queued) == (1, 1)
+    model.gate.set()
+    assert all(isinstance(done, InferReply) for done in await asyncio.gather(*calls))
+
+
+async def test_refuses_expired_work_on_arrival(worker: InferenceWorker, model: GatedModel) -> None:
+    """A call whose deadline has passed is not run."""
+    error = await refused(worker, a_call(within_s=-1))
+
+    assert isinstance(error, DeadlineExpired)
+    assert model.runs == 0
+
+
+async def test_checks_the_deadline_again_after_the_queue(
+    worker: InferenceWorker, model: GatedModel, clock: Clock
+) -> None:
+    """A call that expired while it waited is not run either, and its slot goes to the next."""
+    model.gate.clear()
+    first = asyncio.create_task(worker.infer(a_call(within_s=100)))
+    await eventually(lambda: model.runs)
+    second = asyncio.create_task(worker.infer(a_call(within_s=10)))
+    await asyncio.sleep(0)
+
+    clock.ahead_ns = 20 * SECOND
+    model.gate.set()
+    replies = await asyncio.gather(first, second)
+
+    assert isinstance(replies[0], InferReply)
+    assert isinstance(replies[1], Refusal)
+    assert isinstance(replies[1].error, DeadlineExpired)
+    assert "left the queue" in replies[1].error.message
+    assert model.runs == 1
+    assert isinstance(await worker.infer(a_call(within_s=100)), InferReply)
+
+
+async def test_a_slot_is_held_until_the_run_has_ended(worker: InferenceWorker, model: GatedModel) -> None:
+    """A caller that gives up does not free the thread its run still occupies."""
+    model.gate.clear()
+    given_up = asyncio.create_task(worker.infer(a_call()))
+    await eventually(lambda: model.runs)
+    given_up.cancel()
+    await asyncio.gather(given_up, return_exceptions=True)
+
+    waiting = asyncio.create_task(worker.infer(a_call()))
+    await asyncio.sleep(0)
+    assert isinstance(await refused(worker, a_call()), ReplicaBusy)
+
+    model.gate.set()
+    assert isinstance(await waiting, InferReply)
+
+
+@pytest.mark.parametrize("call", [a_call("ridge@2"), a_call("other@1")], ids=["version", "name"])
+async def test_refuses_a_model_it_does_not_hold(worker: InferenceWorker, call: InferCall) -> None:
+    """A call for another model or version is refused by name, so that the caller decides again."""
+    error = await refused(worker, call)
+
+    assert isinstance(error, TicketRefused)
+    assert call.model in error.message
+
+
+async def test_refuses_a_foreign_ticket(worker: InferenceWorker, model: GatedModel) -> None:
+    """A ticket for another replica is not honoured, whoever delivered it."""
+    assert isinstance(await refused(worker, a_call(), a_ticket("r2")), TicketRefused)
+    assert model.runs == 0
+
+
+@pytest.mark.parametrize("error", [BadShape("window was short"), InferenceFailed("ridge@1 failed")])
+async def test_a_failed_run_is_refused_with_its_reason(
+    worker: InferenceWorker, model: GatedModel, error: HubError
+) -> None:
+    """What the model raises travels back typed, and the slot is free again."""
+    model.error = error
+
+    assert await refused(worker, a_call()) is error
+
+    model.error = None
+    assert isinstance(await worker.infer(a_call()), InferReply)
+
+
+async def test_health_is_a_tiny_inference(worker: InferenceWorker, model: GatedModel) -> None:
+    """The check runs the model, and what that raises makes the replica unhealthy."""
+    await worker.check()
+    assert model.runs == 1
+
+    model.error = InferenceFailed("out of order")
+    with pytest.raises(InferenceFailed):
+        await worker.check()
+
+
+def test_metadata_is_plain_and_names_every_model(worker: InferenceWorker) -> None:
+    """Routers learn pool, hardware, slots and warm profiles before the first answer."""
+    said = worker.metadata(pool="fast", hardware="cpu")
+
+    assert (said["pool"], said["hardware"], said["slots"]) == ("fast", "cpu", 1)
+    assert [profile["rows"] for profile in said["models"]["ridge@1"]] == [1, 256]
