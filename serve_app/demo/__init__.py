@@ -1,0 +1,1 @@
+"""`hub demo`: the whole path on real ticks, watched live and judged by an independent reader."""
