@@ -21,8 +21,10 @@ help:  ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(VENV)/.demo-ready  ## Make .venv with what the demo needs
+	@:
 
 env-dev: $(VENV)/.dev-ready  ## Make .venv with everything: tests, training, benchmarks
+	@:
 
 demo: env  ## Run the whole hub on bundled servers with real ticks (ARGS="--seconds 30 --users 10")
 	@$(BIN)/hub demo $(ARGS)
@@ -67,9 +69,9 @@ $(BIN)/uv: $(LOCKS)/bootstrap.txt
 
 # uv is several times faster but does not read pip's configuration: behind a mirror known only to pip, pip does it.
 $(VENV)/.demo-ready $(VENV)/.dev-ready: $(VENV)/.%-ready: $(LOCKS)/%.txt $(BIN)/uv pyproject.toml
-	@echo "==> installing the locked dependencies ($*): $$(grep -c '==' $<) packages; a minute or two the first time"
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement $< || { \
-	  echo "==> uv could not; trying pip"; \
+	@echo "==> installing $$(grep -c '==' $<) locked packages ($*); a minute or two the first time"
+	@$(BIN)/uv pip install --system-certs --python $(BIN)/python --require-hashes --requirement $< || { \
+	  echo "==> uv could not; pip tries, more slowly"; \
 	  $(BIN)/python -m pip install --disable-pip-version-check --require-hashes --requirement $<; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
