@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
 
 from models.forecast import Forecast
 from models.prediction import Prediction, Skipped
 from models.signal import Kind
 from models.strategy import TargetFractionPolicy
-
-_DECIMALS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +27,10 @@ def abstain(reason: str) -> Action:
 
 
 def toward(target: float, reason: str) -> Action:
-    """Adjust to `target`, rounded to six decimals; abstain if nothing of it is left."""
-    rounded = round(target, _DECIMALS)
-    if rounded == 0:
-        return abstain(f"{reason}; the target rounds to 0")
-    direction = 1 if rounded > 0 else -1
-    return Action(kind=Kind.ADJUST, direction=direction, target_fraction=rounded, reason=reason)
+    """Adjust to `target`; abstain if that is nothing."""
+    if target == 0:
+        return abstain(f"{reason}; the target is 0")
+    return Action(kind=Kind.ADJUST, direction=1 if target > 0 else -1, target_fraction=target, reason=reason)
 
 
 def action(policy: TargetFractionPolicy, forecast: Forecast) -> Action:
