@@ -6,13 +6,17 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 INTERVAL_S = 0.02
 
 
-async def eventually(check: Callable[[], T | Awaitable[T]], timeout_s: float = 10.0) -> T:
+@overload
+async def eventually(check: Callable[[], Awaitable[T]], timeout_s: float = ...) -> T: ...
+@overload
+async def eventually(check: Callable[[], T], timeout_s: float = ...) -> T: ...
+async def eventually(check: Callable[[], Any], timeout_s: float = 10.0) -> Any:
     """Ask until the answer is truthy, and return it. A check that asserts is asked again, too.
 
     Raises:
@@ -22,13 +26,13 @@ async def eventually(check: Callable[[], T | Awaitable[T]], timeout_s: float = 1
     while True:
         answer, complaint = await _ask(check)
         if complaint is None:
-            return cast("T", answer)
+            return answer
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s:g} s: {complaint}")
         await asyncio.sleep(INTERVAL_S)
 
 
-async def _ask(check: Callable[[], T | Awaitable[T]]) -> tuple[T | None, str | None]:
+async def _ask(check: Callable[[], Any]) -> tuple[Any, str | None]:
     try:
         asked = check()
         answer = await asked if inspect.isawaitable(asked) else asked
