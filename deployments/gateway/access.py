@@ -1,0 +1,31 @@
+"""Who is calling, as routes ask for it. The guard has verified the token before any route runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from deployments.gateway.pipeline import PRINCIPAL
+from models.errors import Forbidden
+from models.principal import Principal
+
+
+def caller_of(request: Request) -> Principal:
+    """The verified principal."""
+    principal: Principal = getattr(request.state, PRINCIPAL)
+    return principal
+
+
+Caller = Annotated[Principal, Depends(caller_of)]
+
+
+def admin_of(caller: Caller) -> Principal:
+    """The verified principal, if its token carries the admin role."""
+    if not caller.is_admin:
+        raise Forbidden("this needs the role `admin` in the token")
+    return caller
+
+
+Admin = Annotated[Principal, Depends(admin_of)]

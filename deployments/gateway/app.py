@@ -1,0 +1,80 @@
+"""The HTTP API of the data plane, put together from its services.
+
+The same function makes the app that Ray Serve runs and the one that tests call over ASGI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from deployments.gateway.pipeline import BoundedBody, Guarded, Measured, RateLimited
+from deployments.gateway.problems import (
+    on_defect,
+    on_http_exception,
+    on_hub_error,
+    on_invalid_request,
+    problem_schema,
+)
+from deployments.gateway.routes import decisions, discovery, health, infer, models, signals, subscriptions
+from deployments.gateway.services import Services
+from models.errors import HubError
+
+VERSION: Final = "1"
+DOCS: Final = "/docs"
+OPENAPI: Final = "/openapi.json"
+ALWAYS_OPEN: Final = frozenset({health.LIVE, health.READY})
+
+_ROUTERS: Final = (infer, models, decisions, subscriptions, signals, health, discovery)
+_HANDLERS: Final[dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]]] = {
+    HubError: on_hub_error,
+    RequestValidationError: on_invalid_request,
+    HTTPException: on_http_exception,
+    Exception: on_defect,
+}
+_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
+    status: problem_schema() for status in (400, 401, 403, 404, 413, 422, 429, 503)
+}
+
+
+def create_app(services: Services) -> FastAPI:
+    """The app on these services. Docs are reachable without a token only if the services say so."""
+    docs = frozenset({DOCS, OPENAPI}) if services.public_docs else frozenset()
+    app = FastAPI(
+        title="Central Hub",
+        version=VERSION,
+        description="Routed inference and per-user trading signals.",
+        docs_url=DOCS if services.public_docs else None,
+        openapi_url=OPENAPI if services.public_docs else None,
+        redoc_url=None,
+        redirect_slashes=False,
+        middleware=_pipeline(services, open_paths=ALWAYS_OPEN | docs),
+        exception_handlers=_HANDLERS,
+        generate_unique_id_function=_operation_id,
+        dependencies=[Depends(HTTPBearer(auto_error=False, bearerFormat="JWT"))],
+        responses=_PROBLEMS,
+    )
+    app.state.services = services
+    for module in _ROUTERS:
+        app.include_router(module.router)
+    return app
+
+
+def _pipeline(services: Services, *, open_paths: frozenset[str]) -> list[Middleware]:
+    return [
+        Middleware(Measured, meter=services.meter, monotonic=services.monotonic),
+        Middleware(Guarded, tokens=services.tokens, open_paths=open_paths),
+        Middleware(RateLimited, limiter=services.limiter),
+        Middleware(BoundedBody, max_bytes=services.max_body_bytes, timeout_s=services.body_timeout_s),
+    ]
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

@@ -1,0 +1,17 @@
+"""What was decided for a request of the caller, and why."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from deployments.gateway.access import Caller
+from deployments.gateway.services import Hub
+from models.decision import Decision
+
+router = APIRouter(prefix="/api/v1/decisions", tags=["inference"])
+
+
+@router.get("/{decision_id}")
+async def decision(decision_id: str, hub: Hub, caller: Caller) -> Decision:
+    """The whole record of a decision made for the caller within the last day."""
+    return await hub.decisions.recall(caller, decision_id)

@@ -1,0 +1,40 @@
+"""Health: two open probes without a body for balancers, and detail for those with a token."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import APIRouter, Response
+
+from deployments.gateway.access import Caller
+from deployments.gateway.health import HealthReport, TopicsReport
+from deployments.gateway.services import Hub
+
+router = APIRouter(tags=["health"])
+
+LIVE: Final = "/health/live"
+READY: Final = "/health/ready"
+
+
+@router.get(LIVE, response_class=Response)
+async def live() -> Response:
+    """200 while the process answers."""
+    return Response(status_code=200)
+
+
+@router.get(READY, response_class=Response)
+async def ready(hub: Hub) -> Response:
+    """200 once requests may come, 503 before."""
+    return Response(status_code=200 if await hub.health.ready() else 503)
+
+
+@router.get("/health")
+async def health(hub: Hub, _: Caller) -> HealthReport:
+    """Everything this gateway leans on, one check each."""
+    return await hub.health.report()
+
+
+@router.get("/api/health/kafka/topics")
+async def kafka_topics_health(hub: Hub, _: Caller) -> TopicsReport:
+    """The hub's topics against those of the broker."""
+    return await hub.health.topics()

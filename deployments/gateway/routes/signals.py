@@ -1,0 +1,28 @@
+"""The caller's own signals: those missed, and where one came from."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from deployments.gateway.access import Caller
+from deployments.gateway.backfill import SignalExplanation, SignalPage
+from deployments.gateway.services import Hub
+
+router = APIRouter(prefix="/api/v1/signals", tags=["signals"])
+
+SinceSeq = Annotated[int, Query(ge=0, le=2**53, description="The last sequence number the caller has")]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+@router.get("")
+async def signals(hub: Hub, caller: Caller, since_seq: SinceSeq = 0, limit: Limit = 100) -> SignalPage:
+    """Signals after a sequence number, oldest first."""
+    return await hub.backfill.since(caller, since_seq, limit=limit)
+
+
+@router.get("/{delivery_id}/explain")
+async def explain_signal(delivery_id: str, hub: Hub, caller: Caller) -> SignalExplanation:
+    """A signal with the prediction and the decision it came from."""
+    return await hub.backfill.explain(caller, delivery_id)

@@ -1,0 +1,81 @@
+"""Everything the HTTP API works with, handed in from outside: real in `deployment.py`, doubles in tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Annotated, Protocol
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from deployments.gateway.backfill import SignalBackfill
+from deployments.gateway.decisions import DecisionLog
+from deployments.gateway.health import Health
+from deployments.gateway.last_good import LastGoodAnswers
+from deployments.gateway.limits import RateLimiter
+from deployments.gateway.markets import Markets
+from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWriter
+from deployments.gateway.tokens import TokenVerifier
+from models.answer import Router
+from models.card import ModelCard
+from models.decision import Decision
+from models.metrics import Meter
+from models.request import Requirements
+from models.strategy import Strategy
+
+
+class DecidingRouter(Router, Protocol):
+    """The routed client as the gateway sees it."""
+
+    def decide(self, requirements: Requirements) -> Decision:
+        """The decision alone; nothing is reserved and nothing is called."""
+        ...
+
+
+class CatalogueView(Protocol):
+    """This process's copy of the model catalogue; `version` is an offset of `hub.models`."""
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def cards(self) -> Sequence[ModelCard]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the routes and the pipeline use. `clock` is wall time in ns, `monotonic` in seconds.
+
+    `public_docs` opens `/docs` and `/openapi.json` without a token, for a local hub.
+    """
+
+    tokens: TokenVerifier
+    limiter: RateLimiter
+    router: DecidingRouter
+    catalogue: Callable[[], CatalogueView]
+    markets: Markets
+    last_good: LastGoodAnswers
+    decisions: DecisionLog
+    subscriptions: SubscriptionWriter
+    subscribed: SubscriptionReader
+    backfill: SignalBackfill
+    health: Health
+    strategies: Mapping[str, Strategy]
+    meter: Meter
+    clock: Callable[[], int]
+    monotonic: Callable[[], float]
+    rng: Random = field(repr=False)
+    public_docs: bool = False
+    max_body_bytes: int = 32 << 20
+    body_timeout_s: float = 10.0
+
+
+def services_of(request: Request) -> Services:
+    """The services the running app was made with."""
+    services: Services = request.app.state.services
+    return services
+
+
+Hub = Annotated[Services, Depends(services_of)]

@@ -1,0 +1,159 @@
+"""Subscriptions in `user.subscriptions`: written as compacted records, read back by folding a partition.
+
+All of a user's subscriptions are in one partition, chosen by the user id alone, because the fan-out worker
+that owns the user reads that partition and no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+import orjson
+
+from messaging.ports import EventBus, LogRecord, Producer, Record
+from messaging.topics import SUBSCRIPTIONS, partition_of
+from models.errors import AppendUnknown
+from models.principal import Principal
+from models.subscription import Subscription, subscription_key
+
+APPEND_TIMEOUT_S: Final = 10.0
+
+
+class Address(NamedTuple):
+    """What names a subscription within its user."""
+
+    account_id: str
+    strategy: str
+    symbol: str
+
+
+def partition_of_user(user_id: str) -> int:
+    """The partition that holds a user, in `user.subscriptions` as in `user.signals`."""
+    return partition_of(user_id.encode(), SUBSCRIPTIONS.partitions)
+
+
+class SubscriptionWriter:
+    """Writes subscriptions; a call returns when the log has acknowledged them.
+
+    One append per partition is in flight. After an unknown outcome the producer is rebuilt before anything
+    else is written, so that an older setting cannot land behind a newer one; the caller may repeat the call.
+    """
+
+    def __init__(self, bus: EventBus) -> None:
+        self._bus = bus
+        self._producer: Producer | None = None
+        self._opening = asyncio.Lock()
+        self._turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def put(self, subscription: Subscription) -> int:
+        """Write one subscription and return its offset."""
+        return await self._write(partition_of_user(subscription.user_id), [_record(subscription)])
+
+    async def put_many(self, subscriptions: Iterable[Subscription]) -> None:
+        """Write many, one batch after the other in each partition, partitions side by side."""
+        by_partition: dict[int, list[Record]] = defaultdict(list)
+        for subscription in subscriptions:
+            by_partition[partition_of_user(subscription.user_id)].append(_record(subscription))
+        async with asyncio.TaskGroup() as group:
+            for partition, records in by_partition.items():
+                group.create_task(self._write(partition, records))
+
+    async def delete(self, user_id: str, address: Address) -> int:
+        """Write the tombstone of a subscription and return its offset."""
+        key = subscription_key(user_id, *address)
+        return await self._write(partition_of_user(user_id), [Record(key, None)])
+
+    async def close(self) -> None:
+        if self._producer:
+            await self._producer.close()
+
+    async def _write(self, partition: int, records: Sequence[Record]) -> int:
+        producer = await self._open()
+        offset = -1
+        async with self._turns[partition]:
+            while records:
+                fitting = max(1, producer.fits(records))
+                offset = await self._append(producer, partition, records[:fitting])
+                records = records[fitting:]
+        return offset
+
+    async def _append(self, producer: Producer, partition: int, records: Sequence[Record]) -> int:
+        try:
+            return await producer.append(SUBSCRIPTIONS.name, partition, records, timeout_s=APPEND_TIMEOUT_S)
+        except AppendUnknown:
+            await producer.rebuild()
+            raise
+
+    async def _open(self) -> Producer:
+        async with self._opening:
+            if self._producer is None:
+                self._producer = await self._bus.producer("gateway-subscriptions")
+            return self._producer
+
+
+class SubscriptionReader:
+    """Reads a user's own subscriptions, up to the end of the log at the moment of the call.
+
+    Keeps the fold of each partition it was asked for and reads on from there, so only the first call to a
+    partition reads all of it.
+    """
+
+    def __init__(self, bus: EventBus) -> None:
+        self._bus = bus
+        self._folds: dict[int, _Fold] = defaultdict(_Fold)
+
+    async def of(self, principal: Principal) -> list[Subscription]:
+        """All subscriptions of the caller, by account, strategy and symbol."""
+        partition = partition_of_user(principal.user_id)
+        fold = self._folds[partition]
+        async with fold.turn:
+            await self._catch_up(partition, fold)
+            own = fold.by_user.get(principal.user_id, {})
+            return [own[address] for address in sorted(own) if own[address].tenant_id == principal.tenant_id]
+
+    async def find(self, principal: Principal, address: Address) -> Subscription | None:
+        """One subscription of the caller."""
+        return next((item for item in await self.of(principal) if address_of(item) == address), None)
+
+    async def _catch_up(self, partition: int, fold: _Fold) -> None:
+        first, end = await self._bus.bounds(SUBSCRIPTIONS.name, partition)
+        if end < fold.position:
+            fold.restart()  # the topic was made anew
+        start = max(first, fold.position)
+        async for records in self._bus.read(SUBSCRIPTIONS.name, partition, start, end):
+            for record in records:
+                fold.take(record)
+        fold.position = end
+
+
+class _Fold:
+    """The live subscriptions of one partition up to `position`; `turn` lets one call at a time read on."""
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        self.restart()
+
+    def restart(self) -> None:
+        self.position = 0
+        self.by_user: dict[str, dict[Address, Subscription]] = {}
+
+    def take(self, record: LogRecord) -> None:
+        user_id, *rest = orjson.loads(record.key)
+        address = Address(*rest)
+        own = self.by_user.setdefault(user_id, {})
+        if record.value is None:
+            own.pop(address, None)
+        else:
+            own[address] = Subscription.model_validate_json(record.value)
+
+
+def address_of(subscription: Subscription) -> Address:
+    """What names the subscription within its user."""
+    return Address(subscription.account_id, subscription.strategy, subscription.symbol)
+
+
+def _record(subscription: Subscription) -> Record:
+    return Record(subscription.key(), subscription.model_dump_json().encode())
