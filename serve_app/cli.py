@@ -1,0 +1,42 @@
+"""The command `hub`. Errors that are the hub's own are printed in one line; everything else is a defect."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from models.errors import HubError
+from serve_app.commands import ask, run, streams, topics
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Central Hub: routed inference, and each user's signals in Kafka. Begin with `hub demo`.",
+)
+app.command()(run.demo)
+app.command()(run.up)
+app.command()(run.play)
+app.command()(streams.subscribe)
+app.command()(streams.signals)
+app.command()(ask.route)
+app.command()(ask.models)
+app.command()(ask.explain)
+app.command()(ask.token)
+app.add_typer(topics.app, name="topics")
+
+
+def main() -> None:
+    """Run a command: exit code 2 for a clear refusal, 130 for Ctrl-C."""
+    try:
+        app()
+    except HubError as error:
+        Console(stderr=True).print(f"[bold red]{error.code}[/]: {error.message}", highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""The demo's main path: check, start, seed, play, settle."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.live import Live
+from rich.status import Status
+
+from deployments.gateway.subscriptions import SubscriptionWriter
+from messaging.connect import open_bus, open_feed
+from models.task import WINDOW
+from serve_app.demo.auditor import Auditor
+from serve_app.demo.report import report_of
+from serve_app.demo.scene import DemoOptions, Scene
+from serve_app.demo.table import View, render
+from serve_app.launch import Launched, broker_traits, local_settings, running_hub, topics_ready
+from serve_app.local_stack import LocalStack
+from serve_app.playback import Progress, history, play, seed_history
+from serve_app.settings import HubSettings
+
+_REFRESH_S = 0.25
+_DAY_NS = 86_400 * 1_000_000_000
+
+
+def run_demo(options: DemoOptions, console: Console) -> int:
+    """Run the whole demo; the exit code is 0 only if the ledger is clean."""
+    began_ns = time.time_ns()
+    scene = Scene.of(options)
+    for notice in scene.notices(options):
+        console.print(f"[yellow]{notice}[/]")
+    with console.status("") as status, LocalStack(broker=options.broker, progress=_teller(status)) as stack:
+        settings = _settings(options, scene, stack)
+        status.update("preparing topics, history and subscriptions")
+        topics_ready(settings, create=True)
+        asyncio.run(_seed(settings, scene, options.users))
+        with running_hub(settings, stack=stack, dashboard=options.keep, progress=_teller(status)) as launched:
+            status.stop()
+            ledger = asyncio.run(_Show(options, scene, launched, console).run(stack.run_dir))
+            code = _conclude(options, ledger, began_ns, console)
+            if options.keep:
+                _stay(launched, console)
+    return code
+
+
+def _settings(options: DemoOptions, scene: Scene, stack: LocalStack) -> HubSettings:
+    strategies = stack.run_dir / "strategies.yaml"
+    strategies.write_text(scene.strategies_yaml())
+    return local_settings(
+        stack, options.broker, strategies=str(strategies), fanout_workers=options.fanout_workers
+    )
+
+
+async def _seed(settings: HubSettings, scene: Scene, users: int) -> None:
+    bus = await open_bus(settings.kafka, client_id="hub-demo")
+    feed = await open_feed(settings.nats, name="hub-demo")
+    try:
+        await seed_history(feed, history(scene.files, scene.plan), keep=WINDOW + 1)
+        until_ns = time.time_ns() + _DAY_NS
+        await SubscriptionWriter(bus).put_many(scene.subscriptions(users, entitled_until_ns=until_ns))
+    finally:
+        await feed.close()
+        await bus.close()
+
+
+@dataclass(slots=True)
+class _Show:
+    """Playback, live table and independent reader, side by side."""
+
+    options: DemoOptions
+    scene: Scene
+    launched: Launched
+    console: Console
+
+    async def run(self, run_dir: Path) -> dict[str, Any]:
+        plan, progress = self.scene.plan, Progress()
+        view = View(plan.start_ms, plan.end_ms, self.scene.slots_due)
+        auditor = await Auditor.start(self._audit_arguments(run_dir), lambda live: _set_live(view, live))
+        feed = await open_feed(self.launched.settings.nats, name="hub-playback")
+        watching = asyncio.create_task(self._watch(view, progress))
+        try:
+            session = f"demo-{time.time_ns():x}"
+            await play(feed, self.scene.files, plan, session=session, clock=time.time_ns, progress=progress)
+            ledger = await auditor.finish()
+            acknowledged = await asyncio.to_thread(_acknowledged, self.launched)
+            return {**ledger, "ticks": progress.ticks, "tick_to_ack_ms": acknowledged}
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+            await auditor.kill()
+            await feed.close()
+
+    async def _watch(self, view: View, progress: Progress) -> None:
+        with Live(render(view), console=self.console, refresh_per_second=4, transient=False) as live:
+            while True:
+                view.ticks, view.now_ms = progress.ticks, progress.now_ms
+                view.acknowledged_ms = await asyncio.to_thread(_acknowledged, self.launched)
+                live.update(render(view))
+                await asyncio.sleep(_REFRESH_S)
+
+    def _audit_arguments(self, run_dir: Path) -> list[str]:
+        arguments = ["--kafka", self.launched.settings.kafka.bootstrap]
+        arguments += ["--strategies", str(run_dir / "strategies.yaml")]
+        for text in self.options.ticks:
+            arguments += ["--ticks", text]
+        arguments += ["--seconds", str(self.options.seconds), "--speed", str(self.options.speed)]
+        wait = broker_traits(self.options.broker)["fetch_max_wait_ms"]
+        return [*arguments, "--fetch-max-wait-ms", str(wait)]
+
+
+def _acknowledged(launched: Launched) -> dict[str, float]:
+    """Tick to acknowledgement by Kafka, from the worst fan-out worker."""
+    times = [status["tick_to_ack_ms"] for status in launched.hub.owners("Fanout")]
+    known = [item for item in times if item]
+    return {name: max(item[name] for item in known) for name in ("p50", "p99")} if known else {}
+
+
+def _conclude(options: DemoOptions, ledger: dict[str, Any], began_ns: int, console: Console) -> int:
+    console.rule("what an independent reader found")
+    for line in ledger["lines"]:
+        console.print(line, highlight=False, style=None if ledger["clean"] else "red")
+    console.rule("one signal, explained")
+    for line in ledger["example"]:
+        console.print(line, highlight=False)
+    report = report_of(ledger, began_ns)
+    if options.report:
+        options.report.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+        console.print(f"report written to {options.report}")
+    return 0 if ledger["clean"] else 1
+
+
+def _stay(launched: Launched, console: Console) -> None:
+    console.print(f"the hub stays at {launched.hub.url}; Ctrl-C ends it")
+    while True:
+        time.sleep(1)
+
+
+def _set_live(view: View, live: dict[str, Any]) -> None:
+    view.live = live
+
+
+def _teller(status: Status) -> Callable[[str], None]:
+    return status.update

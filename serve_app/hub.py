@@ -1,0 +1,119 @@
+"""A hub on this machine: Ray, Serve and the application, started with progress and stopped without a trace.
+
+Only what was started here is stopped: the Ray runtime is this process's own and no other is ever joined.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import ray
+from ray import serve
+from ray.serve.config import HTTPOptions
+from ray.serve.schema import LoggingConfig
+
+from models.errors import BrokerUnavailable
+from serve_app.settings import HubSettings
+from serve_app.wiring import APP, build_hub
+
+_START_TIMEOUT_S: Final = 180.0
+_OBJECT_STORE_BYTES: Final = 256 << 20
+
+
+class LocalHub:
+    """`start` returns when every deployment is healthy; `owners` tells what forecasters and fan-outs own."""
+
+    def __init__(self, settings: HubSettings, *, dashboard: bool, progress: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._dashboard = dashboard
+        self._progress = progress
+        self.dashboard_url: str | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://{self._settings.http.host}:{self._settings.http.port}"
+
+    def start(self) -> None:
+        """Start Ray, Serve and the application; BrokerUnavailable if not healthy after three minutes."""
+        self._progress("starting Ray")
+        os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
+        context = ray.init(
+            address="local",
+            include_dashboard=self._dashboard,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=_OBJECT_STORE_BYTES,
+        )
+        self.dashboard_url = f"http://{context.dashboard_url}" if context.dashboard_url else None
+        self._progress("starting Ray Serve")
+        http = self._settings.http
+        serve.start(http_options=HTTPOptions(host=http.host, port=http.port))
+        self._deploy()
+
+    def owners(self, deployment: str) -> list[dict[str, Any]]:
+        """The status of every replica of `Forecaster` or `Fanout`."""
+        handle = serve.get_deployment_handle(deployment, APP)
+        found = handle.broadcast("status").results(timeout_s=5)
+        return [status for status in found if isinstance(status, dict)]
+
+    def wait_for_owners(self) -> None:
+        """Return when every partition of users and of symbols has a live owner."""
+        for deployment, what in (("Forecaster", "symbols"), ("Fanout", "users")):
+            self._progress(f"waiting for the owners of {what}")
+            _until(partial(self._all_ready, deployment), what)
+
+    def _all_ready(self, deployment: str) -> bool:
+        return all(status["ready"] for status in self.owners(deployment))
+
+    def stop(self) -> None:
+        """End Serve and Ray; safe to call at any point of a start."""
+        if ray.is_initialized():
+            serve.shutdown()  # type: ignore[no-untyped-call]
+            ray.shutdown()
+
+    def _deploy(self) -> None:
+        """Deploy in a thread of its own, so that the progress line can tell what is still missing."""
+        failure: list[BaseException] = []
+        running = threading.Thread(target=self._run, args=(failure,), daemon=True)
+        running.start()
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while running.is_alive():
+            self._progress(f"starting deployments: {_missing() or 'all created'}")
+            running.join(timeout=0.5)
+            if time.monotonic() > deadline:
+                raise BrokerUnavailable(f"the hub did not start: still missing {_missing()}")
+        if failure:
+            raise failure[0]
+
+    def _run(self, failure: list[BaseException]) -> None:
+        try:
+            serve.run(
+                build_hub(self._settings),
+                name=APP,
+                route_prefix="/",
+                logging_config=LoggingConfig(log_level="INFO", enable_access_log=False),
+            )
+        except BaseException as error:  # noqa: BLE001 - carried over to the thread that waits
+            failure.append(error)
+
+
+def _missing() -> str:
+    """Deployments that are not healthy yet, by name."""
+    app = serve.status().applications.get(APP)
+    if app is None:
+        return "the application"
+    return ", ".join(name for name, one in app.deployments.items() if one.status.value != "HEALTHY")
+
+
+def _until(done: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not done():
+        if time.monotonic() > deadline:
+            raise BrokerUnavailable(f"no live owner of {what} after {timeout_s:.0f} s; see Ray's logs")
+        time.sleep(0.1)

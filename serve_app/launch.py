@@ -1,0 +1,109 @@
+"""Servers and hub, up and down together: what `hub up` and `hub demo` share."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from messaging.connect import open_bus
+from messaging.topics import check_topics, create_topics
+from serve_app.hub import LocalHub
+from serve_app.local_stack import Broker, LocalStack
+from serve_app.runfile import RunningHub, forget, remember
+from serve_app.settings import HubSettings, load_settings
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A running hub with its settings; `stack` holds the bundled servers, if it runs on those."""
+
+    settings: HubSettings
+    hub: LocalHub
+    stack: LocalStack | None
+
+
+@contextmanager
+def running_hub(
+    settings: HubSettings, *, stack: LocalStack | None, dashboard: bool, progress: Progress
+) -> Iterator[Launched]:
+    """The hub on these settings, findable by the other commands until the block ends."""
+    hub = LocalHub(settings, dashboard=dashboard, progress=progress)
+    try:
+        hub.start()
+        hub.wait_for_owners()
+        remember(_address(settings, hub, bundled=stack is not None))
+        yield Launched(settings, hub, stack)
+    finally:
+        forget()
+        hub.stop()
+
+
+def local_settings(
+    stack: LocalStack, broker: Broker, *, file: Path | None = None, **overrides: Any
+) -> HubSettings:
+    """Settings for the bundled servers, with a fresh signing secret and a free port unless one is given."""
+    ends = stack.endpoints
+    local: dict[str, Any] = {
+        "profile": "local",
+        "http": {"port": free_port()},
+        "kafka": {"bootstrap": ends.kafka, **broker_traits(broker)},
+        "nats": {"servers": [ends.nats]},
+        "redis": {"url": ends.redis},
+        "tokens": {"kind": "hs256", "secret": {"file": str(_new_secret(stack.run_dir))}},
+    }
+    return load_settings(file, **{**local, **overrides})
+
+
+def broker_traits(broker: Broker) -> dict[str, Any]:
+    """What clients must know: Tansu has no idempotent producer and sleeps through long polls."""
+    return {"idempotent": False, "fetch_max_wait_ms": 5} if broker == "tansu" else {"fetch_max_wait_ms": 50}
+
+
+async def prepare_topics(settings: HubSettings, *, create: bool) -> list[str]:
+    """Create what is missing if asked to, then hold the broker against the contract; returns notices."""
+    bus = await open_bus(settings.kafka, client_id="hub-topics")
+    try:
+        if create:
+            await create_topics(bus, settings.replication)
+        return await check_topics(bus)
+    finally:
+        await bus.close()
+
+
+def topics_ready(settings: HubSettings, *, create: bool) -> list[str]:
+    """`prepare_topics` for callers without an event loop."""
+    return asyncio.run(prepare_topics(settings, create=create))
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _new_secret(directory: Path) -> Path:
+    path = directory / "token-secret"
+    path.touch(mode=0o600)
+    path.write_text(secrets.token_hex(32))
+    return path
+
+
+def _address(settings: HubSettings, hub: LocalHub, *, bundled: bool) -> RunningHub:
+    secret = getattr(settings.tokens, "secret", None)
+    return RunningHub(
+        url=hub.url,
+        kafka=settings.kafka.bootstrap,
+        nats=settings.nats.servers[0],
+        redis=settings.redis.url,
+        bundled=bundled,
+        secret_file=secret.file if secret else None,
+    )
