@@ -19,8 +19,9 @@ Why each rule is needed:
   leave a hole that no later restore can see.
 * An acknowledgement at another offset than the expected one means that somebody else wrote. If the records in
   between hold no claim they are void, and ours is valid. If they hold one, ours is void: stop.
-* An unknown outcome may become a record until the producer is rebuilt. After that a new claim puts a line
-  under it: the batch is either before the line, where the restore finds it, or void.
+* A batch of unknown outcome may still become a record. A new claim puts a line under it: it is either before
+  the line, where the restore finds it, or void. The producer is rebuilt first, so that no older claim of this
+  process follows the new one, and because a client that failed once may fail for ever.
 * Each claim is preceded by an accepted probe of the group that began after the last bad news, and is never
   written on a timer. A thawed worker still believes in its assignment; were belief enough, it would fence the
   true owner for ever, each of the two answering the other's claim with one of its own.

@@ -52,17 +52,24 @@ class Lease:
         log is for the next restore to find out.
         """
         if self._ended.is_set():
-            raise OwnershipLost(f"the lease of partition {self.partition} under claim {self.epoch} has ended")
+            raise self._loss()
         try:
             return await self._holder.publish(records)
         except OwnershipLost:
-            self._ended.set()
+            self.end()
             raise
 
     async def lost(self) -> NoReturn:
         """Wait for the end, for a room whose appends are made by other tasks, and raise OwnershipLost."""
         await self._ended.wait()
-        raise OwnershipLost(f"the lease of partition {self.partition} under claim {self.epoch} has ended")
+        raise self._loss()
+
+    def end(self) -> None:
+        """Refuse every further append."""
+        self._ended.set()
+
+    def _loss(self) -> OwnershipLost:
+        return OwnershipLost(f"the lease of partition {self.partition} under claim {self.epoch} has ended")
 
 
 class Holder(Protocol):

@@ -148,16 +148,19 @@ class PartitionOwner:
 
     async def _serve(self) -> None:
         """Live, until the lease is lost."""
-        loop = asyncio.get_running_loop()
+        loop, lease = asyncio.get_running_loop(), self._lease
         self._down_since, started = None, loop.time()
-        self._gauge_epoch()
-        self._context.live_changed()
+        self._went_live()
         try:
-            await self._context.room.serve(self._lease)
+            await self._context.room.serve(lease)
         except OwnershipLost:
             self._down_since = loop.time()
             self._context.live_changed()
             await self._after_loss(lived_s=self._down_since - started)
+        except MessagingError as error:
+            raise RuntimeError("a room let an error of its own I/O escape from serve") from error
+        finally:
+            lease.end()
 
     async def _after_loss(self, *, lived_s: float) -> None:
         """Two members who both believe in their assignment must not fence each other at full speed."""
@@ -203,9 +206,10 @@ class PartitionOwner:
     def _count_append(self, outcome: str) -> None:
         self._context.meter.count("hub_append_total", {"topic": self._config.topic, "outcome": outcome})
 
-    def _gauge_epoch(self) -> None:
+    def _went_live(self) -> None:
         labels = {"topic": self._config.topic, "partition": str(self._partition)}
         self._context.meter.gauge("hub_epoch", labels, self.machine.epoch)
+        self._context.live_changed()
 
 
 class Ownership:
