@@ -47,7 +47,7 @@ class Ask(Frozen):
         for founding, typed in _FOUNDING.items():
             if founding in words:
                 if typed in words:
-                    raise ValueError(f"{founding} and {typed} say the same thing; send one of them")
+                    raise BadValue(f"{founding} and {typed} say the same thing; send one", field=founding)
                 words[typed] = _typed(founding, words.pop(founding))
         return words
 
@@ -75,7 +75,10 @@ def parse_latency_ms(text: Any) -> float:
     """Milliseconds of `"< 100ms"` or `"<= 2 s"`."""
     match = _LATENCY.match(text) if isinstance(text, str) else None
     if not match:
-        raise ValueError(f'latency_requirement was {text!r}; expected for example "< 100ms"')
+        raise BadValue(
+            f'latency_requirement was {text!r:.40}; expected for example "< 100ms"',
+            field="latency_requirement",
+        )
     return float(match[1]) * (1000.0 if match[2] == "s" else 1.0)
 
 
@@ -83,7 +86,10 @@ def parse_accuracy(text: Any) -> float:
     """Share of `"> 95%"`."""
     match = _ACCURACY.match(text) if isinstance(text, str) else None
     if not match or not 0 < float(match[1]) < 100:
-        raise ValueError(f'accuracy_requirement was {text!r}; expected for example "> 95%"')
+        raise BadValue(
+            f'accuracy_requirement was {text!r:.40}; expected for example "> 95%"',
+            field="accuracy_requirement",
+        )
     return float(match[1]) / 100.0
 
 
