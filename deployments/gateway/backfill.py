@@ -77,10 +77,11 @@ class SignalBackfill:
 
     async def explain(self, principal: Principal, delivery_id: str) -> SignalExplanation:
         """One of the caller's signals with its origin; NotFound for a foreign, absent or older one."""
-        async for signal in self._own(principal, await self._scan_of(principal)):
-            if signal.delivery_id == delivery_id:
-                return SignalExplanation(signal=signal, prediction=await self._origin(signal.source))
-        raise NotFound("you have no such signal, or it is older than the last scan reaches")
+        scan = await self._scan_of(principal)
+        found = [item async for item in self._own(principal, scan) if item.delivery_id == delivery_id]
+        if not found:
+            raise NotFound("you have no such signal, or it is older than a scan reaches")
+        return SignalExplanation(signal=found[0], prediction=await self._origin(found[0].source))
 
     async def _own(self, principal: Principal, scan: _Scan) -> AsyncIterator[Signal]:
         """Valid signals of the caller; all records pass the rules, because series are shared by users."""
@@ -114,9 +115,8 @@ class SignalBackfill:
 
     async def _origin(self, source: Source) -> Prediction | Skipped | None:
         """The record of `hub.predictions` a signal names; None once retention has removed it."""
-        topic, offset = PREDICTIONS.name, source.offset
+        topic, offset, origin = PREDICTIONS.name, source.offset, None
         async for records in self._bus.read(topic, source.partition, offset, offset + 1):
             for record in records:
-                if record.offset == offset and record.value:
-                    return decode_owed(record.value)
-        return None
+                origin = decode_owed(record.value or b"")
+        return origin

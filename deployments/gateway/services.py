@@ -26,14 +26,6 @@ from models.request import Requirements
 from models.strategy import Strategy
 
 
-class DecidingRouter(Router, Protocol):
-    """The routed client as the gateway sees it."""
-
-    def decide(self, requirements: Requirements) -> Decision:
-        """The decision alone; nothing is reserved and nothing is called."""
-        ...
-
-
 class CatalogueView(Protocol):
     """This process's copy of the model catalogue; `version` is an offset of `hub.models`."""
 
@@ -42,6 +34,17 @@ class CatalogueView(Protocol):
 
     @property
     def cards(self) -> Sequence[ModelCard]: ...
+
+
+class DecidingRouter(Router, Protocol):
+    """The routed client as the gateway sees it."""
+
+    @property
+    def catalogue(self) -> CatalogueView: ...
+
+    def decide(self, requirements: Requirements) -> Decision:
+        """The decision alone; nothing is reserved and nothing is called."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +57,6 @@ class Services:
     tokens: TokenVerifier
     limiter: RateLimiter
     router: DecidingRouter
-    catalogue: Callable[[], CatalogueView]
     markets: Markets
     last_good: LastGoodAnswers
     decisions: DecisionLog

@@ -23,14 +23,14 @@ class ModelList(Frozen):
 @router.get("")
 async def models(hub: Hub, _: Caller) -> ModelList:
     """Every model of the catalogue."""
-    catalogue = hub.catalogue()
+    catalogue = hub.router.catalogue
     return ModelList(catalogue_version=catalogue.version, models=tuple(catalogue.cards))
 
 
 @router.get("/{name}")
 async def model_versions(name: str, hub: Hub, _: Caller) -> ModelList:
     """Every version of one model."""
-    catalogue = hub.catalogue()
+    catalogue = hub.router.catalogue
     found = tuple(card for card in catalogue.cards if card.name == name)
     if not found:
         raise NotFound("the catalogue has no such model")
@@ -40,7 +40,7 @@ async def model_versions(name: str, hub: Hub, _: Caller) -> ModelList:
 @router.get("/{name}/{version}")
 async def model(name: str, version: str, hub: Hub, _: Caller) -> ModelCard:
     """The card of one version."""
-    for card in hub.catalogue().cards:
+    for card in hub.router.catalogue.cards:
         if (card.name, card.version) == (name, version):
             return card
     raise NotFound("the catalogue has no such model")

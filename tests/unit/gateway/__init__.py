@@ -1,0 +1,1 @@
+"""Tests of the gateway over ASGI: no Ray, no socket, no broker."""
