@@ -1,0 +1,92 @@
+"""How to reach Kafka and NATS: frozen, hashable, without secrets. `SecretRef`s are resolved on connecting."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from models.base import Frozen
+from models.secret import SecretRef
+
+
+class Security(StrEnum):
+    """Kafka's `security.protocol`."""
+
+    PLAINTEXT = "PLAINTEXT"
+    SSL = "SSL"
+    SASL_PLAINTEXT = "SASL_PLAINTEXT"
+    SASL_SSL = "SASL_SSL"
+
+    @property
+    def sasl(self) -> bool:
+        """Whether a user name and a password are sent."""
+        return self in {Security.SASL_PLAINTEXT, Security.SASL_SSL}
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self in {Security.SSL, Security.SASL_SSL}
+
+
+class SaslMechanism(StrEnum):
+    """The mechanisms that need no more than a user name and a password."""
+
+    PLAIN = "PLAIN"
+    SCRAM_SHA_256 = "SCRAM-SHA-256"
+    SCRAM_SHA_512 = "SCRAM-SHA-512"
+
+
+class KafkaConfig(Frozen):
+    """One Kafka cluster, `bootstrap` as `host:port[,host:port]`. For Tansu, set `idempotent` to false and
+    `fetch_max_wait_ms` to 5: it refuses idempotent producers and sleeps through long polls.
+
+    `fetch_max_wait_ms` also bounds how long a record of one partition can wait behind an idle fetch.
+    `ca_file` holds the certificates to trust instead of the system's.
+    """
+
+    bootstrap: Annotated[str, StringConstraints(pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$")]
+    security: Security = Security.PLAINTEXT
+    sasl_mechanism: SaslMechanism = SaslMechanism.SCRAM_SHA_512
+    username: str | None = None
+    password: SecretRef | None = None
+    ca_file: str | None = None
+    idempotent: bool = True
+    fetch_max_wait_ms: Annotated[int, Field(gt=0)] = 50
+    request_timeout_ms: Annotated[int, Field(gt=0)] = 10_000
+    session_timeout_ms: Annotated[int, Field(gt=0)] = 6_000
+    heartbeat_interval_ms: Annotated[int, Field(gt=0)] = 300
+
+    @model_validator(mode="after")
+    def _credentials_fit(self) -> Self:
+        if self.security.sasl and not (self.username and self.password):
+            raise ValueError(f"security {self.security.value} needs `username` and `password`")
+        if not self.security.sasl and (self.username or self.password):
+            raise ValueError(
+                f"security {self.security.value} sends no `username` and `password`; remove them"
+            )
+        return self
+
+
+class NatsConfig(Frozen):
+    """NATS servers as `nats://host:port` (`tls://` to encrypt); a user and password, a token, or nothing.
+
+    `ping_interval_s` decides how soon a silent server is noticed: after two unanswered pings.
+    """
+
+    servers: Annotated[tuple[str, ...], Field(min_length=1)]
+    user: str | None = None
+    password: SecretRef | None = None
+    token: SecretRef | None = None
+    ca_file: str | None = None
+    ping_interval_s: Annotated[float, Field(gt=0)] = 1.0
+    request_timeout_s: Annotated[float, Field(gt=0)] = 2.0
+
+    @model_validator(mode="after")
+    def _credentials_fit(self) -> Self:
+        if (self.user is None) != (self.password is None):
+            raise ValueError("`user` and `password` go together")
+        if self.token and self.user:
+            raise ValueError("name either `token` or `user` and `password`")
+        return self

@@ -1,0 +1,113 @@
+"""`EventBus` on a Kafka cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import NewTopic
+from aiokafka.structs import TopicPartition
+
+from messaging.config import KafkaConfig
+from messaging.kafka import admin, reader
+from messaging.kafka.failures import translated
+from messaging.kafka.hard_close import kill_consumer
+from messaging.kafka.membership import KafkaMembership
+from messaging.kafka.producer import KafkaProducer
+from messaging.ports import LogRecord, Membership, Producer, Tail, TopicState
+
+
+class KafkaBus:
+    """Owns what it hands out and closes it with itself. Bounded reads, tails, members and producers have a
+    connection each, so that a long poll of one never stands before a question of another.
+    """
+
+    def __init__(self, config: KafkaConfig, client_id: str) -> None:
+        self._config = config
+        self._client_id = client_id
+        self._patience_s = config.request_timeout_ms / 1000
+        self._asker: AIOKafkaConsumer | None = None
+        self._asking = asyncio.Lock()
+        self._producers: list[KafkaProducer] = []
+        self._tails: list[reader.KafkaTail] = []
+        self._members: list[KafkaMembership] = []
+
+    async def producer(self, name: str) -> Producer:
+        """See `EventBus.producer`. Raises BrokerUnavailable if the cluster cannot be reached."""
+        producer = KafkaProducer(self._config, f"{self._client_id}-{name}")
+        async with translated(f"start producer {name}", timeout_s=self._patience_s):
+            await producer.start()
+        self._producers.append(producer)
+        return producer
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """See `EventBus.bounds`."""
+        place = TopicPartition(topic, partition)
+        asker = await self._ready()
+        async with translated(f"bounds of {topic}[{partition}]", timeout_s=self._patience_s):
+            first, end = await asyncio.gather(asker.beginning_offsets([place]), asker.end_offsets([place]))
+        return first[place], end[place]
+
+    async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
+        """See `EventBus.offset_at`."""
+        place = TopicPartition(topic, partition)
+        asker = await self._ready()
+        async with translated(f"offset by time in {topic}[{partition}]", timeout_s=self._patience_s):
+            found = await asker.offsets_for_times({place: timestamp_ms})
+            end = await asker.end_offsets([place])
+        offset: int = found[place].offset if found[place] else end[place]
+        return offset
+
+    def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncIterator[list[LogRecord]]:
+        """See `EventBus.read`."""
+        return reader.read(
+            self._config, self._client_id, TopicPartition(topic, partition), start=start, stop=stop
+        )
+
+    async def tail(self, topic: str, starts: Mapping[int, int]) -> Tail:
+        """See `EventBus.tail`."""
+        tail = reader.KafkaTail(self._config, self._client_id, topic, starts)
+        await tail.start()
+        self._tails.append(tail)
+        return tail
+
+    async def join(self, group: str, topic: str) -> Membership:
+        """See `EventBus.join`."""
+        member = KafkaMembership(self._config, self._client_id, group, topic)
+        await member.start()
+        self._members.append(member)
+        return member
+
+    async def topics(self) -> Mapping[str, TopicState]:
+        """See `EventBus.topics`."""
+        return await admin.topic_states(self._config, self._client_id)
+
+    async def create_topic(
+        self, name: str, *, partitions: int, policy: Mapping[str, str], replication: int
+    ) -> None:
+        """See `EventBus.create_topic`. TopicMismatch if it exists."""
+        topic = NewTopic(name, partitions, replication, topic_configs=dict(policy))
+        await admin.create_topic(self._config, self._client_id, topic)
+
+    async def ping(self, *, timeout_s: float) -> None:
+        """See `EventBus.ping`."""
+        async with translated("ping", timeout_s=timeout_s):
+            await (await self._ready()).topics()
+
+    async def close(self) -> None:
+        """End everything side by side; bounded, whatever the broker does."""
+        asker, self._asker = self._asker, None
+        await asyncio.gather(
+            *(producer.close() for producer in self._producers),
+            *(tail.close() for tail in self._tails),
+            *(member.leave() for member in self._members),
+            *([kill_consumer(asker)] if asker else []),
+        )
+
+    async def _ready(self) -> AIOKafkaConsumer:
+        """The one consumer that asks about offsets and holds no partitions."""
+        async with self._asking:
+            if self._asker is None:
+                self._asker = await reader.opened(self._config, f"{self._client_id}-asker")
+            return self._asker

@@ -1,0 +1,101 @@
+"""A dynamic group member that consumes nothing: it learns its partitions and can ask if that still holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from messaging.config import KafkaConfig
+from messaging.kafka.client import new_consumer
+from messaging.kafka.failures import translated
+from messaging.kafka.hard_close import kill_consumer
+
+_HEALTH_S: Final = 1.0
+
+
+class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Owns the group's consumer. The callback only notes the assignment and wakes a waiter: heartbeats start
+    after it has returned, so one that works would get its own member evicted. Nothing happens on a
+    revocation; safety is in the log.
+    """
+
+    def __init__(self, config: KafkaConfig, client_id: str, group: str, topic: str) -> None:
+        self._config = config
+        self._client_id = client_id
+        self._group = group
+        self._topic = topic
+        self._assigned: frozenset[int] = frozenset()
+        self._fresh = asyncio.Event()
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def start(self) -> None:
+        """Join; returns with the first assignment."""
+        consumer = new_consumer(self._config, self._client_id, group=self._group)
+        consumer.subscribe([self._topic], listener=self)
+        self._consumer = consumer
+        patience_s = (self._config.session_timeout_ms + self._config.request_timeout_ms) / 1000
+        try:
+            async with translated(f"join group {self._group}", timeout_s=patience_s):
+                await consumer.start()
+        except BaseException:
+            await self.leave()
+            raise
+
+    @property
+    def assigned(self) -> frozenset[int]:
+        """See `Membership.assigned`."""
+        return self._assigned
+
+    async def changed(self) -> frozenset[int]:
+        """See `Membership.changed`. A coordination that has died meanwhile is started again."""
+        while not self._fresh.is_set():
+            try:
+                async with asyncio.timeout(_HEALTH_S):
+                    await self._fresh.wait()
+            except TimeoutError:
+                await self._heal()
+        self._fresh.clear()
+        return self._assigned
+
+    async def confirm(self, partition: int) -> bool:
+        """See `Membership.confirm`: a commit is accepted of members of the current generation only."""
+        if self._consumer is None:
+            return False
+        try:
+            async with asyncio.timeout(self._config.session_timeout_ms / 1000):
+                await self._consumer.commit({TopicPartition(self._topic, partition): 0})
+        except (KafkaError, TimeoutError):
+            return False
+        return True
+
+    async def leave(self) -> None:
+        """See `Membership.leave`."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await kill_consumer(consumer)
+
+    def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """Called by aiokafka inside the rebalance. Paused partitions are never fetched."""
+        if self._consumer is not None:
+            self._consumer.pause(*assigned)
+        self._assigned = frozenset(place.partition for place in assigned)
+        self._fresh.set()
+
+    def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """Called by aiokafka when a rebalance begins."""
+
+    async def _heal(self) -> None:
+        """Polling raises what killed the coordination; all partitions are paused, so it returns nothing."""
+        if self._consumer is None:
+            return
+        try:
+            await self._consumer.getmany(timeout_ms=0)
+        except KafkaError:
+            await self.leave()
+            await self.start()

@@ -1,0 +1,154 @@
+"""Appends of explicit batches with exactly three outcomes: a base offset, AppendRefused, AppendUnknown."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from messaging.backoff import Backoff
+from messaging.config import KafkaConfig
+from messaging.kafka.client import new_producer
+from messaging.kafka.failures import append_error
+from messaging.kafka.hard_close import kill_producer
+from messaging.ports import ProducerHealth, Record
+from messaging.sizes import MAX_BATCH_BYTES, fitting
+from models.errors import AppendRefused, AppendUnknown
+
+
+class KafkaProducer:
+    """One aiokafka producer at a time: `rebuild` ends it, the next append starts another.
+
+    Each append owns its outcome, a future that is settled once: by the broker's answer, by the timeout of the
+    caller, or by a rebuild. The library's own futures may stay pending for ever and are never awaited alone.
+    A built batch is never sent again (that wedges aiokafka): every append builds its own from the records.
+    """
+
+    def __init__(self, config: KafkaConfig, client_id: str) -> None:
+        self._config = config
+        self._client_id = client_id
+        self._live: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+        self._pending: dict[asyncio.Future[int], float] = {}
+        self._backoff = Backoff()
+        self._unknown = 0
+        self._rebuilds = 0
+        self._closed = False
+
+    async def start(self) -> None:
+        """Connect; an idempotent producer gets its id. One that fails to start leaves nothing behind."""
+        async with self._starting:
+            if self._live is not None:
+                return
+            producer = new_producer(self._config, self._client_id)
+            try:
+                await producer.start()
+            except BaseException:
+                await kill_producer(producer)
+                raise
+            self._live = producer
+
+    async def append(self, topic: str, partition: int, records: Sequence[Record], *, timeout_s: float) -> int:
+        """See `Producer.append`. What fails before the batch is queued is a refusal: nothing was sent."""
+        place = f"{topic}[{partition}]"
+        if self._closed:
+            raise AppendRefused(f"append to {place} was not sent: the producer is closed")
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        try:
+            async with asyncio.timeout_at(deadline):
+                sent = await self._queue(topic, partition, records)
+        except (TimeoutError, KafkaError, OSError) as error:
+            raise AppendRefused(f"append to {place} was not sent, the broker is away: {error!r}") from error
+        try:
+            base = await self._answered(sent, place, deadline)
+        except AppendUnknown:
+            self._unknown += 1
+            raise
+        self._backoff.reset()
+        return base
+
+    def fits(self, records: Sequence[Record]) -> int:
+        """See `Producer.fits`."""
+        return fitting(records, MAX_BATCH_BYTES)
+
+    async def rebuild(self) -> None:
+        """See `Producer.rebuild`. The next append connects again."""
+        self._rebuilds += 1
+        await self._drop("the producer was rebuilt")
+        await asyncio.sleep(self._backoff.next_s())
+
+    async def close(self) -> None:
+        """See `Producer.close`."""
+        self._closed = True
+        await self._drop("the producer was closed")
+
+    def health(self) -> ProducerHealth:
+        """See `Producer.health`."""
+        oldest = next(iter(self._pending.values()), None)
+        age_s = 0.0 if oldest is None else asyncio.get_running_loop().time() - oldest
+        return ProducerHealth(oldest_pending_s=age_s, unknown=self._unknown, rebuilds=self._rebuilds)
+
+    async def _queue(self, topic: str, partition: int, records: Sequence[Record]) -> asyncio.Future[Any]:
+        """Hand the batch to a started producer; the future is the library's."""
+        if self._live is None:
+            await self.start()
+        producer = self._live
+        if producer is None or partition not in await producer.partitions_for(topic):
+            raise AppendRefused(
+                f"append to {topic}[{partition}] was not sent: no such partition, or a rebuild"
+            )
+        sent: asyncio.Future[Any] = await producer.send_batch(
+            _batch(producer, records), topic, partition=partition
+        )
+        return sent
+
+    async def _answered(self, sent: asyncio.Future[Any], place: str, deadline: float) -> int:
+        """The base offset of a queued batch."""
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[int] = loop.create_future()
+        sent.add_done_callback(lambda answer: _settle(outcome, answer, place))
+        self._pending[outcome] = loop.time()
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await outcome
+        except TimeoutError as error:
+            raise AppendUnknown(f"append to {place} was not acknowledged in time") from error
+        finally:
+            del self._pending[outcome]
+
+    async def _drop(self, why: str) -> None:
+        producer, self._live = self._live, None
+        for outcome in self._pending:
+            if not outcome.done():
+                outcome.set_exception(AppendUnknown(f"{why} while an append was in flight"))
+        if producer is not None:
+            await kill_producer(producer)
+
+
+def _batch(producer: AIOKafkaProducer, records: Sequence[Record]) -> Any:
+    """One batch of all records; AppendRefused if they do not fit."""
+    batch = producer.create_batch()
+    now_ms = time.time_ns() // 1_000_000
+    for record in records:
+        headers = list(record.headers)
+        if batch.append(timestamp=now_ms, key=record.key, value=record.value, headers=headers) is None:
+            raise AppendRefused(f"{len(records)} records are too large for one batch; ask `fits` first")
+    batch.close()
+    return batch
+
+
+def _settle(outcome: asyncio.Future[int], answer: asyncio.Future[Any], place: str) -> None:
+    """Translate the library's answer; one that comes after the outcome was settled changes nothing."""
+    error = None if answer.cancelled() else answer.exception()
+    if outcome.done():
+        return
+    if error is not None:
+        outcome.set_exception(append_error(error, place))
+    elif answer.cancelled() or answer.result().offset < 0:
+        outcome.set_exception(AppendUnknown(f"append to {place} was answered without an offset"))
+    else:
+        outcome.set_result(answer.result().offset)

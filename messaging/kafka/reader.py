@@ -1,0 +1,133 @@
+"""Reading partitions without a group: bounded reads, and tails that heal themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import ConsumerRecord, TopicPartition
+
+from messaging.config import KafkaConfig
+from messaging.kafka.client import new_consumer
+from messaging.kafka.failures import translated
+from messaging.kafka.hard_close import kill_consumer
+from messaging.ports import LogRecord
+from models.errors import BrokerUnavailable
+
+_READ_POLL_MS: Final = 100
+_STUCK_S: Final = 15.0
+"""A consumer that returns nothing for so long, though the log has grown, is replaced (aiokafka #1154)."""
+
+
+async def opened(config: KafkaConfig, client_id: str) -> AIOKafkaConsumer:
+    """A started consumer outside of any group; BrokerUnavailable leaves nothing behind."""
+    consumer = new_consumer(config, client_id)
+    try:
+        async with translated(f"connect to {config.bootstrap}", timeout_s=config.request_timeout_ms / 1000):
+            await consumer.start()
+    except BaseException:
+        await kill_consumer(consumer)
+        raise
+    return consumer
+
+
+def to_log_record(record: ConsumerRecord) -> LogRecord:
+    """Our form of a record as aiokafka returns it; a record without a key has an empty one."""
+    return LogRecord(
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp,
+        record.key or b"",
+        record.value,
+        record.headers,
+    )
+
+
+async def read(
+    config: KafkaConfig, client_id: str, place: TopicPartition, *, start: int, stop: int
+) -> AsyncIterator[list[LogRecord]]:
+    """Records in [start, stop). Ends on the position, so gaps of compaction cannot make it wait.
+
+    Raises BrokerUnavailable if the position stands still for the request timeout.
+    """
+    patience_s = config.request_timeout_ms / 1000
+    loop = asyncio.get_running_loop()
+    consumer = await opened(config, client_id)
+    try:
+        consumer.assign([place])
+        consumer.seek(place, start)
+        position, moved = start, loop.time()
+        while position < stop:
+            async with translated(f"read {place.topic}[{place.partition}]", timeout_s=patience_s):
+                fetched = await consumer.getmany(place, timeout_ms=_READ_POLL_MS)
+                reached = await consumer.position(place)
+            records = [to_log_record(r) for r in fetched.get(place, ()) if r.offset < stop]
+            if records:
+                yield records
+            if reached == position and loop.time() - moved > patience_s:
+                raise BrokerUnavailable(f"read {place.topic}[{place.partition}]: nothing new from {position}")
+            if reached != position:
+                position, moved = reached, loop.time()
+    finally:
+        await kill_consumer(consumer)
+
+
+class KafkaTail:
+    """Owns one consumer. Positions are ours, so that a consumer that is stuck can be replaced by another."""
+
+    def __init__(self, config: KafkaConfig, client_id: str, topic: str, starts: Mapping[int, int]) -> None:
+        self._config = config
+        self._client_id = client_id
+        self._positions = {TopicPartition(topic, p): start for p, start in sorted(starts.items())}
+        self._topic = topic
+        self._consumer: AIOKafkaConsumer | None = None
+        self._moved = 0.0
+
+    async def start(self) -> None:
+        """Connect and go to the positions."""
+        consumer = await opened(self._config, self._client_id)
+        consumer.assign(list(self._positions))
+        for place, position in self._positions.items():
+            consumer.seek(place, position)
+        self._consumer = consumer
+        self._moved = asyncio.get_running_loop().time()
+
+    async def batch(self, *, max_wait_s: float) -> list[LogRecord]:
+        """See `Tail.batch`."""
+        if self._consumer is None:
+            await self.start()
+        consumer = self._consumer
+        if consumer is None:
+            return []
+        async with translated(
+            f"follow {self._topic}", timeout_s=max_wait_s + self._config.request_timeout_ms / 1000
+        ):
+            fetched = await consumer.getmany(timeout_ms=int(max_wait_s * 1000))
+            for place in self._positions:
+                self._positions[place] = await consumer.position(place)
+        if fetched:
+            self._moved = asyncio.get_running_loop().time()
+        elif asyncio.get_running_loop().time() - self._moved > _STUCK_S:
+            await self._look_stuck(consumer)
+        return [to_log_record(record) for records in fetched.values() for record in records]
+
+    def position(self, partition: int) -> int:
+        """See `Tail.position`."""
+        return self._positions[TopicPartition(self._topic, partition)]
+
+    async def close(self) -> None:
+        """See `Tail.close`."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await kill_consumer(consumer)
+
+    async def _look_stuck(self, consumer: AIOKafkaConsumer) -> None:
+        """Drop the consumer if there is something it should have returned; the next batch opens another."""
+        self._moved = asyncio.get_running_loop().time()
+        async with translated(f"follow {self._topic}", timeout_s=self._config.request_timeout_ms / 1000):
+            ends = await consumer.end_offsets(list(self._positions))
+        if any(ends[place] > position for place, position in self._positions.items()):
+            await self.close()

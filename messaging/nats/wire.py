@@ -1,0 +1,66 @@
+"""The NATS connection: settings that make silence visible, and its errors in the hub's own terms."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from messaging.config import NatsConfig
+from models.errors import BrokerUnavailable
+
+_LOG: Final = logging.getLogger(__name__)
+_RECONNECT_WAIT_S: Final = 0.25
+_UNANSWERED_PINGS: Final = 2
+
+
+async def connect(config: NatsConfig, name: str, *, on_reconnect: Callable[[], Awaitable[None]]) -> Client:
+    """A connection that reconnects for ever and buffers nothing meanwhile: a late tick helps nobody."""
+    client = Client()
+    try:
+        async with translated(f"connect to {', '.join(config.servers)}"):
+            await client.connect(
+                servers=list(config.servers),
+                name=name,
+                ping_interval=config.ping_interval_s,  # type: ignore[arg-type]  # it is slept for
+                max_outstanding_pings=_UNANSWERED_PINGS,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=_RECONNECT_WAIT_S,  # type: ignore[arg-type]  # likewise
+                pending_size=-1,
+                error_cb=_log_error,
+                reconnected_cb=on_reconnect,
+                **_credentials(config),
+            )
+    except BaseException:
+        await client.close()
+        raise
+    return client
+
+
+@asynccontextmanager
+async def translated(what: str) -> AsyncIterator[None]:
+    """Raise the errors of nats-py as BrokerUnavailable."""
+    try:
+        yield
+    except (NatsError, TimeoutError, OSError) as error:
+        raise BrokerUnavailable(f"{what}: NATS did not answer as expected ({error!r})") from error
+
+
+def _credentials(config: NatsConfig) -> dict[str, Any]:
+    chosen: dict[str, Any] = {}
+    if config.user and config.password:
+        chosen |= {"user": config.user, "password": config.password.resolve()}
+    if config.token:
+        chosen["token"] = config.token.resolve()
+    if config.ca_file:
+        chosen["tls"] = ssl.create_default_context(cafile=config.ca_file)
+    return chosen
+
+
+async def _log_error(error: Exception) -> None:
+    _LOG.warning("NATS: %r", error)
