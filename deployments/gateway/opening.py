@@ -1,0 +1,121 @@
+"""Puts the gateway's services together inside a replica: connections first, then what stands on them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from random import SystemRandom
+
+from deployments.gateway.backfill import SignalBackfill
+from deployments.gateway.config import GatewayConfig
+from deployments.gateway.decisions import DecisionLog
+from deployments.gateway.health import Health, Readiness
+from deployments.gateway.last_good import LastGoodAnswers
+from deployments.gateway.limits import RateLimiter
+from deployments.gateway.markets import Markets
+from deployments.gateway.probes import Probes
+from deployments.gateway.services import Services
+from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWriter
+from deployments.gateway.tokens import TokenVerifier
+from deployments.router.meter import RayMeter
+from deployments.router.opening import Routing
+from messaging.connect import open_bus, open_feed
+from messaging.ports import EventBus, MarketFeed
+from storage.memory import MemoryFastStore
+from storage.ports import FastStore
+from storage.redis_store import RedisFastStore
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """What the gateway talks to."""
+
+    bus: EventBus
+    feed: MarketFeed
+    store: FastStore
+
+
+class OpenGateway:
+    """The services of one replica, the tasks behind them, and how all of it is closed again."""
+
+    def __init__(self, services: Services, routing: Routing, stack: AsyncExitStack) -> None:
+        self.services = services
+        self._routing = routing
+        self._stack = stack
+        self._recording = asyncio.create_task(services.decisions.run())
+
+    def check(self) -> None:
+        """Raises what ended one of the tasks for good."""
+        self._routing.check()
+        if self._recording.done():
+            self._recording.result()
+
+    async def close(self) -> None:
+        """Stop the tasks, then close the connections, the last opened first."""
+        self._recording.cancel()
+        await asyncio.gather(self._recording, return_exceptions=True)
+        await self._stack.aclose()
+
+
+async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
+    """Connect and start. ConfigError for a weak secret, BrokerUnavailable for a broker that is not there."""
+    tokens = TokenVerifier(config.tokens)
+    meter, rng = RayMeter(), SystemRandom()
+    async with AsyncExitStack() as stack:
+        to = await _connect(config, stack, name=name)
+        routing = Routing(config.router, to.bus, room="gateway", clock=time.time_ns, rng=rng, meter=meter)
+        routing.open()
+        stack.push_async_callback(routing.close)
+        limiter = RateLimiter(
+            config.tiers, shared=to.store, local=MemoryFastStore(time.time_ns), gateways=config.replicas
+        )
+        writer = SubscriptionWriter(to.bus)
+        stack.push_async_callback(writer.close)
+        services = Services(
+            tokens=tokens,
+            limiter=limiter,
+            router=routing.client,
+            markets=Markets(to.feed, config.strategies),
+            last_good=LastGoodAnswers(to.store, time.time_ns),
+            decisions=DecisionLog(store=to.store, bus=to.bus, meter=meter),
+            subscriptions=writer,
+            subscribed=SubscriptionReader(to.bus),
+            backfill=SignalBackfill(to.bus),
+            health=_health(config, to, routing, limiter),
+            strategies={strategy.ref: strategy for strategy in config.strategies},
+            meter=meter,
+            clock=time.time_ns,
+            monotonic=time.monotonic,
+            rng=rng,
+            public_docs=config.public_docs,
+            max_body_bytes=config.max_body_bytes,
+            body_timeout_s=config.body_timeout_s,
+        )
+        return OpenGateway(services, routing, stack.pop_all())
+
+
+async def _connect(config: GatewayConfig, stack: AsyncExitStack, *, name: str) -> Connections:
+    bus = await open_bus(config.kafka, client_id=f"gateway-{name}")
+    stack.push_async_callback(bus.close)
+    feed = await open_feed(config.nats, name=f"gateway-{name}")
+    stack.push_async_callback(feed.close)
+    store = RedisFastStore(config.redis)
+    stack.push_async_callback(store.close)
+    return Connections(bus, feed, store)
+
+
+def _health(config: GatewayConfig, to: Connections, routing: Routing, limiter: RateLimiter) -> Health:
+    readiness = Readiness(
+        pools_seen=lambda: routing.pools.ready, catalogue_read=lambda: routing.tail.complete
+    )
+    probes = Probes(
+        bus=to.bus,
+        feed=to.feed,
+        store=to.store,
+        routing=routing,
+        pools=config.router.pools,
+        limiter=limiter,
+    )
+    return Health(bus=to.bus, readiness=readiness, probes=probes.by_name())

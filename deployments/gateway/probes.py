@@ -1,0 +1,73 @@
+"""What `GET /health` asks: one method a thing, each answering with a note or raising what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from deployments.gateway.health import CHECK_TIMEOUT_S, Probe
+from deployments.gateway.limits import RateLimiter
+from deployments.router import load_table
+from deployments.router.opening import Routing
+from messaging.ports import EventBus, MarketFeed
+from models.errors import NothingFeasible, StoreUnavailable
+from storage.ports import FastStore
+
+
+class Probes:
+    """Probes of one gateway's connections, of what it knows, and of how it counts."""
+
+    def __init__(
+        self,
+        *,
+        bus: EventBus,
+        feed: MarketFeed,
+        store: FastStore,
+        routing: Routing,
+        pools: Sequence[str],
+        limiter: RateLimiter,
+    ) -> None:
+        self._bus = bus
+        self._feed = feed
+        self._store = store
+        self._routing = routing
+        self._pools = pools
+        self._limiter = limiter
+
+    def by_name(self) -> Mapping[str, Probe]:
+        return {
+            "kafka": self.kafka,
+            "nats": self.nats,
+            "redis": self.redis,
+            "limits": self.limits,
+            "catalogue": self.catalogue,
+            "pools": self.pools,
+        }
+
+    async def kafka(self) -> str:
+        await self._bus.ping(timeout_s=CHECK_TIMEOUT_S)
+        return ""
+
+    async def nats(self) -> str:
+        await self._feed.ping(timeout_s=CHECK_TIMEOUT_S)
+        return ""
+
+    async def redis(self) -> str:
+        await self._store.ping()
+        return ""
+
+    async def limits(self) -> str:
+        if self._limiter.counts_locally:
+            raise StoreUnavailable("each gateway counts by itself, with its share of the rate")
+        return "counted for all gateways together"
+
+    async def catalogue(self) -> str:
+        copy = self._routing.client.catalogue
+        if not copy.cards:
+            raise NothingFeasible("no model is in the catalogue")
+        return f"{len(copy.cards)} models, version {copy.version}, {self._routing.tail.age_s:.0f} s old"
+
+    async def pools(self) -> str:
+        sizes = {pool: len(load_table.TABLE.replicas(pool)) for pool in self._pools}
+        if not all(sizes.values()):
+            raise NothingFeasible("a pool has no replica")
+        return ", ".join(f"{pool}: {size}" for pool, size in sizes.items())
