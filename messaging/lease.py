@@ -23,7 +23,9 @@ class Room(Protocol):
         ...
 
     async def serve(self, lease: Lease) -> NoReturn:
-        """Publish through the lease until that raises OwnershipLost, or until cancelled."""
+        """Publish through the lease until that raises OwnershipLost, or until cancelled. Called again under
+        the same lease after any other MessagingError.
+        """
         ...
 
 

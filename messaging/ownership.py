@@ -157,10 +157,9 @@ class PartitionOwner:
             self._down_since = loop.time()
             self._context.live_changed()
             await self._after_loss(lived_s=self._down_since - started)
-        except MessagingError as error:
-            raise RuntimeError("a room let an error of its own I/O escape from serve") from error
-        finally:
+        except asyncio.CancelledError:
             lease.end()
+            raise
 
     async def _after_loss(self, *, lived_s: float) -> None:
         """Two members who both believe in their assignment must not fence each other at full speed."""
