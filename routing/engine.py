@@ -1,0 +1,124 @@
+"""Where a request goes: filter, score, pick.
+
+    requirements + catalogue   -> matching models       filters/, kept per catalogue
+    matching models + replicas -> candidates            error gate, kept per placement
+    candidates + load          -> completion, scores    latency.py, scorers/
+    scores + seed              -> one choice            pickers/
+    the choice                 -> Decision              promise and ticket; explained only when read
+
+Pure: the clock, the load and the randomness are arguments; with the same ones the decision is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from random import Random
+from typing import Final
+
+from models.decision import Decision, Degradation, Rendered
+from models.ids import random_id
+from models.request import Requirements
+from routing.candidates import Candidates, compile_candidates, match_models
+from routing.catalogue import Catalogue
+from routing.evaluation import evaluate
+from routing.load import LoadSnapshot
+from routing.placement import size_of
+from routing.profiles import Profile, Profiles
+from routing.refusals import deadline_expired
+
+KINDS_KEPT: Final = 1024
+"""Kinds of request whose candidates are kept; beyond that all are compiled anew."""
+SEED_BITS: Final = 53
+
+
+class Engine:
+    """Decides with a fixed set of profiles. What it keeps between decisions changes its speed and nothing
+    else, so threads may share one.
+    """
+
+    def __init__(self, profiles: Profiles) -> None:
+        self._profiles = profiles
+        self._kept: dict[tuple[object, ...], Candidates] = {}
+
+    def decide(
+        self,
+        wanted: Requirements,
+        catalogue: Catalogue,
+        load: LoadSnapshot,
+        *,
+        now_ns: int,
+        rng: Random,
+        exclude: Collection[str] = (),
+        attempt: int = 1,
+    ) -> Decision:
+        """Choose the (model, replica) that keeps the promise best. Replicas in `exclude` are not chosen.
+
+        Raises UnknownProfile; DeadlineExpired; NoModelMatches, naming the requirement that no model meets;
+        NothingFeasible, if models match and none can answer in time. Reserves nothing: the caller tells the
+        load table what it sends.
+        """
+        profile = self._profiles.named(wanted.profile)
+        budget_ms = (wanted.deadline_ns - now_ns) / 1e6
+        if budget_ms <= 0.0:
+            raise deadline_expired(budget_ms)
+        candidates = self._candidates(profile, wanted, catalogue, load=load, now_ns=now_ns)
+        evaluation = evaluate(
+            candidates, profile, load, size=size_of(wanted.rows), budget_ms=budget_ms, exclude=exclude
+        )
+        if not evaluation.any_feasible:
+            raise evaluation.refusal()
+        seed = rng.getrandbits(SEED_BITS)
+        row = evaluation.pick(profile, seed)
+        chosen = candidates.rows[row]
+        return Decision.computed(
+            decision_id=random_id(rng),
+            decided_ns=now_ns,
+            profile=profile.name,
+            config_id=profile.config_id,
+            catalogue_version=catalogue.version,
+            evidence_cursor=catalogue.evidence_cursor,
+            seed=seed,
+            attempt=attempt,
+            budget_ms=budget_ms,
+            candidates=len(candidates.rows),
+            filters=Rendered(evaluation.filters),
+            shortlist=Rendered(evaluation.shortlist),
+            chosen=chosen.model.key,
+            pool=chosen.pool,
+            replica=chosen.replica,
+            promise=evaluation.promise(row),
+            degradation=Degradation.NONE,
+            reason=profile.rule,
+            panic=candidates.panic,
+        )
+
+    def _candidates(
+        self,
+        profile: Profile,
+        wanted: Requirements,
+        catalogue: Catalogue,
+        *,
+        load: LoadSnapshot,
+        now_ns: int,
+    ) -> Candidates:
+        """The candidates of this kind of request, compiled again only if what they depend on changed."""
+        kind = (
+            profile.name,
+            wanted.task,
+            wanted.data_size,
+            wanted.instruments,
+            wanted.bar_ms,
+            wanted.horizon_ms,
+            wanted.min_accuracy,
+            wanted.model,
+            wanted.tier,
+        )
+        kept = self._kept.get(kind)
+        if kept is not None and kept.hold(catalogue, load, now_ns):
+            return kept
+        reusable = kept is not None and kept.match.catalogue is catalogue
+        match = kept.match if kept and reusable else match_models(profile.filters, wanted, catalogue)
+        if len(self._kept) >= KINDS_KEPT:
+            self._kept.clear()
+        self._kept[kind] = compiled = compile_candidates(match, profile, load, now_ns)
+        return compiled

@@ -1,0 +1,106 @@
+"""The error gate: which replicas are out of the choice for a while, and when they must be used all the same.
+
+Not optional: the better latency routing is, the more a replica that fails fast attracts. Three rules:
+* *eject*: a replica whose error average passes the threshold is out for a time that doubles with each
+  repetition; one that cannot be reached is out at once;
+* *minimum hosts*: where a request has fewer replicas to go to, none of them is out for errors;
+* *panic*: where more than the allowed share of them is out, those out for errors are used again, because
+  crushing the rest helps nobody; those out of reach are used again only when nothing else is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from models.base import Frozen
+
+ERRORS: Final = "errors"
+UNREACHABLE: Final = "unreachable"
+
+
+class GateConfig(Frozen):
+    """`gain` weighs the newest outcome in the error average; from its start at 0, four failures pass 0.5."""
+
+    threshold: float = 0.5
+    gain: float = 0.2
+    minimum_hosts: int = 2
+    ejected_share: float = 0.5
+    base_ms: int = 1000
+    longest_ms: int = 30_000
+    unreachable_ms: int = 6000
+
+
+@dataclass(frozen=True, slots=True)
+class Ejection:
+    """A replica is out until `until_ns` because of ERRORS, or because it is UNREACHABLE."""
+
+    cause: str
+    until_ns: int
+
+
+class ErrorGate:
+    """The outcomes of one replica. Written under the load table's lock only."""
+
+    def __init__(self, config: GateConfig) -> None:
+        self._config = config
+        self._errors = 0.0
+        self._times = 0
+        self.ejection: Ejection | None = None
+
+    def succeeded(self) -> bool:
+        """Take a success; True if it ended an ejection for being unreachable (it plainly is not)."""
+        self._errors *= 1.0 - self._config.gain
+        if self._errors < self._config.threshold / 2:
+            self._times = 0
+        if self.ejection is None or self.ejection.cause != UNREACHABLE:
+            return False
+        self.ejection = None
+        return True
+
+    def failed(self, now_ns: int) -> bool:
+        """Take a failure; True if the replica is ejected for it. Failures of one already out add no time."""
+        self._errors += (1.0 - self._errors) * self._config.gain
+        if self._errors <= self._config.threshold or self._out(now_ns):
+            return False
+        out_ms = min(self._config.base_ms << min(self._times, 16), self._config.longest_ms)
+        self._times += 1
+        self.ejection = Ejection(ERRORS, now_ns + out_ms * 1_000_000)
+        return True
+
+    def unreachable(self, now_ns: int) -> None:
+        """Out at once; counted from now each time it is found out of reach."""
+        self.ejection = Ejection(UNREACHABLE, now_ns + self._config.unreachable_ms * 1_000_000)
+
+    def _out(self, now_ns: int) -> bool:
+        return self.ejection is not None and now_ns < self.ejection.until_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """What the gate keeps out of one choice, with the cause; whether it had to give way (`panic`); and until
+    when (wall nanoseconds) that holds if nothing else happens.
+    """
+
+    replicas: Mapping[int, Ejection]
+    panic: bool
+    until_ns: float
+
+
+def barred(
+    hosts: Collection[int], ejections: Mapping[int, Ejection], config: GateConfig, now_ns: int
+) -> Barred:
+    """Apply the three rules to the replicas that one request could go to."""
+    active = {host: ejections[host] for host in hosts if host in ejections}
+    active = {host: ejection for host, ejection in active.items() if now_ns < ejection.until_ns}
+    failing = {host for host, ejection in active.items() if ejection.cause == ERRORS}
+    unreachable = active.keys() - failing
+    spared: set[int] = set()
+    if len(hosts) < config.minimum_hosts or len(active) > config.ejected_share * len(hosts):
+        spared |= failing
+    if len(unreachable) == len(hosts):
+        spared |= unreachable
+    kept = {host: ejection for host, ejection in active.items() if host not in spared}
+    until_ns = min((ejection.until_ns for ejection in active.values()), default=float("inf"))
+    return Barred(kept, bool(spared), until_ns)

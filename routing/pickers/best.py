@@ -1,0 +1,26 @@
+"""Take the highest score."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from routing.latency import Floats
+from routing.plugin import Plugin
+
+SAME: Final = 1e-9
+"""Scores closer than this are equal: rounding must not decide."""
+_SEEDS: Final = 1 << 53
+
+
+class BestPicker(Plugin):
+    """Highest score; of equal ones the highest in `ties`; of those still equal one at random."""
+
+    type: Literal["best"]
+
+    def pick(self, scores: Floats, ties: Floats | None, seed: int) -> int:
+        first = scores.argmax()
+        equal = (scores >= scores[first] - SAME).nonzero()[0]
+        if ties is not None and equal.size > 1:
+            ranks = ties[equal]
+            equal = equal[ranks >= ranks.max() - SAME]
+        return int(equal[seed * equal.size // _SEEDS])

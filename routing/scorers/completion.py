@@ -1,0 +1,21 @@
+"""Prefer the candidate that is predicted to answer first."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from routing.latency import Completion, Floats
+from routing.plugin import Plugin
+
+
+class CompletionScorer(Plugin):
+    """Share of what is left of the deadline that would be left after the answer: 1 - expected / budget."""
+
+    type: Literal["completion"]
+
+    def of_completion(self, completion: Completion) -> Floats:
+        scores = completion.expected_ms * (-1.0 / completion.budget_ms)
+        scores += 1.0
+        return np.maximum(scores, 0.0, out=scores)
