@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from training.measure import Yardstick
 from training.plan import PLAN_FILE, load_plan
 from training.report import markdown, table
-from training.train import TrainingRun
+from training.train import families, train_all
+
+_QUICK_STRIDE: Final = 8
 
 
 def main() -> None:
     """Parse the options, train, write, print."""
     options = _parser().parse_args()
-    run = TrainingRun(load_plan(options.plan), data=options.data, seed=options.seed, quick=options.quick)
-    columns = (TextColumn("{task.description:<44}"), BarColumn(), TimeElapsedColumn())
-    console = Console()
+    plan, heads, console = load_plan(options.plan), families(options.seed), Console()
+    columns = (TextColumn("{task.description:<36}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("starting", total=run.steps)
+        task = progress.add_task("reading ticks", total=1 + 2 * len(heads))
 
         def on_step(description: str) -> None:
             progress.update(task, description=description, advance=1)
 
-        trained = run.execute(on_step)
-    for model in trained:
+        yardstick = Yardstick(plan, options.data, stride=_QUICK_STRIDE if options.quick else 1)
+        carded = train_all(heads, yardstick, seed=options.seed, on_step=on_step)
+    for model in carded:
         model.write(options.out)
-    cards = [model.card for model in trained]
-    (options.out / "README.md").write_text(markdown(cards, run.plan), encoding="utf-8")
+    cards = [model.card for model in carded]
+    (options.out / "README.md").write_text(markdown(cards, plan), encoding="utf-8")
     console.print(table(cards))
     console.print(f"{len(cards)} models written to {options.out}")
 

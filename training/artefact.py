@@ -1,20 +1,12 @@
-"""From a fitted head to the bytes of `model.onnx`, and back to raw outputs for many rows."""
+"""From a fitted head to the bytes of `model.onnx`."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
-import onnxruntime as ort
-
-from inference.calibration import RawOutputs
-from models.task import TIME_SERIES_FORECAST
-from training.data import Samples
 from training.graph import GraphBuilder
 from training.heads.base import Head
 from training.inputs import Inputs, Standard
-
-_CHUNK = 256
 
 
 def artefact_of(head: Head, standard: Standard, horizon_bars: int) -> bytes:
@@ -30,16 +22,3 @@ def artefact_of(head: Head, standard: Standard, horizon_bars: int) -> bytes:
     }
     columns = {name: graph.add("Squeeze", tensor, graph.constant([1])) for name, tensor in outputs.items()}
     return graph.finish(columns, rank=1)
-
-
-def outputs_of(artefact: bytes, samples: Samples) -> RawOutputs:
-    """Raw outputs for all samples, in chunks that every model takes."""
-    session = ort.InferenceSession(artefact, providers=["CPUExecutionProvider"])
-    chunks = [
-        session.run(
-            TIME_SERIES_FORECAST.outputs,
-            {"window": samples.window[i : i + _CHUNK], "context": samples.context[i : i + _CHUNK]},
-        )
-        for i in range(0, len(samples), _CHUNK)
-    ]
-    return RawOutputs(*(np.concatenate(parts) for parts in zip(*chunks, strict=True)))

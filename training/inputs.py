@@ -14,19 +14,18 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from models.task import CONTEXT_FEATURES
 from training.data import Samples
 from training.graph import GraphBuilder
+from training.running import run_in_chunks
 
 _LEAST: Final = 1e-6
 _LAGS: Final = 24
 _RECENT: Final = 8
 _LOGS: Final = ("spread_rel", "vol_short", "vol_long", "vol_ratio")
 _PLAIN: Final = ("hour_sin", "hour_cos", "momentum_short", "momentum_long")
-_CHUNK: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +105,10 @@ def evaluate(
     window: NDArray[np.float32],
     context: NDArray[np.float32] | None = None,
 ) -> list[NDArray[np.float32]]:
-    """Matrices of the graph for all rows, in chunks that bound the memory used; no context means zeros."""
+    """Matrices of the graph for all rows; no context means zeros."""
     if context is None:
         context = np.zeros((len(window), len(CONTEXT_FEATURES)), dtype=np.float32)
-    session = ort.InferenceSession(graph.finish(tensors, rank=2), providers=["CPUExecutionProvider"])
-    chunks = [
-        session.run(list(tensors), {"window": window[i : i + _CHUNK], "context": context[i : i + _CHUNK]})
-        for i in range(0, len(window), _CHUNK)
-    ]
-    return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+    return run_in_chunks(graph.finish(tensors, rank=2), list(tensors), window, context)
 
 
 def fit_standard(samples: Samples) -> Standard:

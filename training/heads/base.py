@@ -8,23 +8,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.task import DataSize
+from training.about import About
 from training.inputs import Inputs, TrainingSet
 
 WIDEST_Z = 5.0
 """Outcomes beyond so many volatilities count as so many: one news minute must not decide a fit."""
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """What the card says of a model."""
-
-    name: str
-    family: str
-    description: str
-    light: bool
-    """Light models are live; any other must beat the best light one to be more than ballast."""
-    max_size: DataSize = DataSize.LARGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +39,10 @@ class Head(Protocol):
     @property
     def about(self) -> About:
         """What the card says of it."""
+
+    @property
+    def light(self) -> bool:
+        """Light models are live; any other must beat the best light one to be more than ballast."""
 
     def fit(self, train: TrainingSet) -> None:
         """Fit on the train part only."""

@@ -6,7 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from training.heads.base import About, HeadTensors, HeadValues, clipped
+from training.about import About
+from training.heads.base import HeadTensors, HeadValues, clipped
 from training.inputs import Inputs, TrainingSet
 
 
@@ -17,8 +18,8 @@ class Naive:
         name="naive",
         family="control",
         description="Control: expects no change, and moves as large as those of the window.",
-        light=True,
     )
+    light: Final = True
 
     def fit(self, train: TrainingSet) -> None:
         """There is nothing to fit."""
@@ -41,8 +42,8 @@ class Reversal:
         name="reversal",
         family="control",
         description="Control: expects a fitted part of the last return to be taken back.",
-        light=True,
     )
+    light: Final = True
 
     def __init__(self) -> None:
         self._part = 0.0

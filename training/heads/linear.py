@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from training.heads.base import About, HeadTensors, HeadValues, clipped, targets
+from training.about import About
+from training.heads.base import HeadTensors, HeadValues, clipped, targets
 from training.inputs import Inputs, TrainingSet
 
 SHRINKAGE: Final = 300.0
@@ -21,8 +22,8 @@ class RidgeHead:
         name="ridge",
         family="linear",
         description="Ridge regression: location and scale are linear in the features.",
-        light=True,
     )
+    light: Final = True
 
     def __init__(self) -> None:
         self._model = Ridge(alpha=SHRINKAGE)
@@ -51,8 +52,8 @@ class LogitHead:
         name="logit",
         family="linear",
         description="Logistic regression of the direction; the scale of the naive control.",
-        light=True,
     )
+    light: Final = True
 
     def __init__(self) -> None:
         self._model = LogisticRegression(C=0.01, max_iter=1000)

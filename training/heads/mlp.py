@@ -9,7 +9,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 
-from training.heads.base import About, HeadTensors, HeadValues, targets
+from training.about import About
+from training.heads.base import HeadTensors, HeadValues, targets
 from training.inputs import Inputs, TrainingSet
 
 _EPOCHS: Final = 15
@@ -25,8 +26,8 @@ class MlpHead:
         name="mlp",
         family="neural",
         description="Multilayer perceptron with 32 and 16 hidden units.",
-        light=False,
     )
+    light: Final = False
 
     def __init__(self, seed: int) -> None:
         self._model = MLPRegressor(

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
 from models.task import DataSize
+from training.about import About
 from training.graph import GraphBuilder
-from training.heads.base import About, HeadTensors, HeadValues, targets
+from training.heads.base import HeadTensors, HeadValues, targets
 from training.heads.linear import SHRINKAGE
 from training.inputs import Inputs, TrainingSet, evaluate
 
@@ -31,9 +32,9 @@ class ReservoirHead:
         name="gru-reservoir",
         family="recurrent",
         description=f"Echo state network: {_UNITS} gated units of fixed random weights, ridge readout.",
-        light=False,
         max_size=DataSize.MEDIUM,
     )
+    light: Final = False
 
     def __init__(self, seed: int) -> None:
         self._readout = Ridge(alpha=SHRINKAGE)

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from onnxmltools.convert import convert_lightgbm
 from onnxmltools.convert.common.data_types import FloatTensorType
 
+from training.about import About
 from training.graph import OPSET
-from training.heads.base import About, HeadTensors, HeadValues, clipped, log_size
+from training.heads.base import HeadTensors, HeadValues, clipped, log_size
 from training.inputs import Inputs, TrainingSet
 
 _COMMON: Final = {
@@ -33,8 +34,8 @@ class TreesHead:
         name="lightgbm",
         family="trees",
         description="LightGBM: one ensemble each for location, scale and direction.",
-        light=False,
     )
+    light: Final = False
 
     def __init__(self, seed: int) -> None:
         self._seed = seed

@@ -1,0 +1,143 @@
+"""Calibrating, testing and timing an artefact: the same for our own models and for anybody's.
+
+Nothing here looks inside a model: whatever keeps the task's contract gets a card whose figures were measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from inference.calibration import RawOutputs
+from inference.cards import CARD_FILE
+from inference.session import MODEL_FILE, Session
+from models.card import Calibration, ModelCard, ModelContract, ModelStatus
+from models.task import CONTEXT_FEATURES, TIME_SERIES_FORECAST, WINDOW
+from training.about import About
+from training.calibrate import calibrate
+from training.data import Samples, digest_of, load_samples, tick_files
+from training.evidence import Losses, evidence_of, losses_of
+from training.latency import cost_of, warm_profile
+from training.plan import Plan
+from training.running import run_in_chunks
+
+
+@dataclass(frozen=True, slots=True)
+class CardedModel:
+    """An artefact with its card."""
+
+    artefact: bytes
+    card: ModelCard
+
+    def write(self, repository: Path) -> Path:
+        """Write `<name>/<version>/{model.onnx,card.yaml}`; the directory."""
+        directory = repository / self.card.name / self.card.version
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / MODEL_FILE).write_bytes(self.artefact)
+        content = yaml.safe_dump(self.card.model_dump(mode="json"), sort_keys=False, width=110)
+        (directory / CARD_FILE).write_text(content, encoding="utf-8")
+        return directory
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """An artefact, calibrated on one part and scored on another."""
+
+    about: About
+    artefact: bytes
+    calibration: Calibration
+    losses: Losses
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The samples of a plan's three parts."""
+
+    train: Samples
+    calibration: Samples
+    test: Samples
+
+    @classmethod
+    def of(cls, samples: Samples, plan: Plan, *, stride: int) -> Parts:
+        """Split by time, taking every `stride`-th window."""
+        taken = samples.where(np.arange(len(samples)) % stride == 0)
+        return cls(taken.during(plan.train), taken.during(plan.calibration), taken.during(plan.test))
+
+
+class Yardstick:
+    """Measures artefacts on one plan and one data directory."""
+
+    def __init__(self, plan: Plan, data: Path, *, stride: int = 1) -> None:
+        self.plan = plan
+        self.parts = Parts.of(
+            Samples.joined([load_samples(data, symbol, plan) for symbol in plan.instruments]),
+            plan,
+            stride=stride,
+        )
+        files = [file for symbol in plan.instruments for file in tick_files(data, symbol)]
+        self._provenance = {
+            "train": str(plan.train),
+            "calibration": str(plan.calibration),
+            "test": str(plan.test),
+            "embargo": str(plan.embargo),
+            "every_nth_window": str(stride),
+            "data": ", ".join(file.name for file in files),
+            "data_sha256": digest_of(files),
+        }
+
+    def measure(self, artefact: bytes, about: About) -> Measured:
+        """Calibrate on the calibration part, score on the test part."""
+        raw = outputs_of(artefact, self.parts.calibration)
+        version = f"{about.name}-{about.version}-c1"
+        calibration = calibrate(raw, self.parts.calibration, self.parts.train, version=version)
+        losses = losses_of(outputs_of(artefact, self.parts.test), calibration, self.parts.test.outcome)
+        return Measured(about, artefact, calibration, losses)
+
+    def carded(
+        self, model: Measured, naive: Measured, *, status: ModelStatus, trained: dict[str, str]
+    ) -> CardedModel:
+        """Time the model and write its card; skill is against `naive`."""
+        card = self._card(model, status, trained)
+        warm = warm_profile(Session(model.artefact, card), self.parts.test)
+        evidence = tuple(
+            evidence_of(
+                model.losses, naive.losses, self.parts.test, instrument=instrument, part=self.plan.test
+            )
+            for instrument in ("*", *self.plan.instruments)
+        )
+        measured = {"warm": warm, "cost": cost_of(warm), "evidence": evidence}
+        return CardedModel(model.artefact, card.model_copy(update=measured))
+
+    def _card(self, model: Measured, status: ModelStatus, trained: dict[str, str]) -> ModelCard:
+        """The card before latency and evidence are known."""
+        return ModelCard(
+            name=model.about.name,
+            version=model.about.version,
+            task=TIME_SERIES_FORECAST.name,
+            family=model.about.family,
+            description=model.about.description,
+            status=status,
+            sha256=hashlib.sha256(model.artefact).hexdigest(),
+            contract=ModelContract(
+                bar_ms=self.plan.bar_ms,
+                horizon_ms=self.plan.horizon_ms,
+                window_tail=WINDOW,
+                context=CONTEXT_FEATURES,
+                instruments=self.plan.instruments,
+            ),
+            max_size=model.about.max_size,
+            cost=0.0,
+            warm=(),
+            calibration=model.calibration,
+            evidence=(),
+            trained=self._provenance | trained,
+        )
+
+
+def outputs_of(artefact: bytes, samples: Samples) -> RawOutputs:
+    """Raw outputs for all samples."""
+    return RawOutputs(*run_in_chunks(artefact, TIME_SERIES_FORECAST.outputs, samples.window, samples.context))
