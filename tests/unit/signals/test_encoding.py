@@ -19,7 +19,7 @@ from tests.unit.signals.records import NOW_NS, prediction, signal_bytes, skipped
 
 SOURCE = Source(partition=3, offset=77, epoch=5)
 user_ids = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z")
-account_ids = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
+account_ids = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
 def body(owed: Prediction | Skipped) -> Body:
