@@ -17,15 +17,15 @@ from starlette.middleware import Middleware
 
 from deployments.gateway.pipeline import BoundedBody, Guarded, Measured, RateLimited
 from deployments.gateway.problems import (
+    documented,
     on_defect,
     on_http_exception,
     on_hub_error,
     on_invalid_request,
-    problem_schema,
 )
 from deployments.gateway.routes import decisions, discovery, health, infer, models, signals, subscriptions
 from deployments.gateway.services import Services
-from models.errors import HubError
+from models.errors import HubError, Problem
 
 VERSION: Final = "1"
 DOCS: Final = "/docs"
@@ -33,21 +33,30 @@ OPENAPI: Final = "/openapi.json"
 ALWAYS_OPEN: Final = frozenset({health.LIVE, health.READY})
 
 _ROUTERS: Final = (infer, models, decisions, subscriptions, signals, health, discovery)
+_BEARER: Final = HTTPBearer(auto_error=False, bearerFormat="JWT")
+_PROBLEMS: Final = documented(400, 401, 403, 404, 405, 413, 422, 429, 500, 503, 504)
 _HANDLERS: Final[dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]]] = {
     HubError: on_hub_error,
     RequestValidationError: on_invalid_request,
     HTTPException: on_http_exception,
     Exception: on_defect,
 }
-_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    status: problem_schema() for status in (400, 401, 403, 404, 413, 422, 429, 503)
-}
+
+
+class HubApi(FastAPI):
+    """FastAPI whose description knows problems: they have a media type that response models cannot name."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI description."""
+        description = super().openapi()
+        description["components"]["schemas"][Problem.__name__] = Problem.model_json_schema()
+        return description
 
 
 def create_app(services: Services) -> FastAPI:
     """The app on these services. Docs are reachable without a token only if the services say so."""
     docs = frozenset({DOCS, OPENAPI}) if services.public_docs else frozenset()
-    app = FastAPI(
+    app = HubApi(
         title="Central Hub",
         version=VERSION,
         description="Routed inference and per-user trading signals.",
@@ -58,12 +67,11 @@ def create_app(services: Services) -> FastAPI:
         middleware=_pipeline(services, open_paths=ALWAYS_OPEN | docs),
         exception_handlers=_HANDLERS,
         generate_unique_id_function=_operation_id,
-        dependencies=[Depends(HTTPBearer(auto_error=False, bearerFormat="JWT"))],
-        responses=_PROBLEMS,
     )
     app.state.services = services
+    app.include_router(health.probes)
     for module in _ROUTERS:
-        app.include_router(module.router)
+        app.include_router(module.router, dependencies=[Depends(_BEARER)], responses=_PROBLEMS)
     return app
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
@@ -106,11 +107,10 @@ def _message(item: Mapping[str, Any]) -> str:
     return message
 
 
-def problem_schema() -> dict[str, Any]:
-    """How problems appear in the OpenAPI description."""
-    schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """How problems of these statuses appear in the OpenAPI description."""
+    reference = {"$ref": f"#/components/schemas/{Problem.__name__}"}
     return {
-        "model": Problem,
-        "description": "A problem (RFC 9457)",
-        "content": {MEDIA_TYPE: {"schema": schema}},
+        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": reference}}}
+        for status in statuses
     }

@@ -42,8 +42,9 @@ class SubscriptionWriter:
     else is written, so that an older setting cannot land behind a newer one; the caller may repeat the call.
     """
 
-    def __init__(self, bus: EventBus) -> None:
+    def __init__(self, bus: EventBus, *, timeout_s: float = APPEND_TIMEOUT_S) -> None:
         self._bus = bus
+        self._timeout_s = timeout_s
         self._producer: Producer | None = None
         self._opening = asyncio.Lock()
         self._turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -82,7 +83,7 @@ class SubscriptionWriter:
 
     async def _append(self, producer: Producer, partition: int, records: Sequence[Record]) -> int:
         try:
-            return await producer.append(SUBSCRIPTIONS.name, partition, records, timeout_s=APPEND_TIMEOUT_S)
+            return await producer.append(SUBSCRIPTIONS.name, partition, records, timeout_s=self._timeout_s)
         except AppendUnknown:
             await producer.rebuild()
             raise

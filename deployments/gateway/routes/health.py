@@ -10,19 +10,20 @@ from deployments.gateway.access import Caller
 from deployments.gateway.health import HealthReport, TopicsReport
 from deployments.gateway.services import Hub
 
+probes = APIRouter(tags=["health"])
 router = APIRouter(tags=["health"])
 
 LIVE: Final = "/health/live"
 READY: Final = "/health/ready"
 
 
-@router.get(LIVE, response_class=Response)
+@probes.get(LIVE, response_class=Response)
 async def live() -> Response:
     """200 while the process answers."""
     return Response(status_code=200)
 
 
-@router.get(READY, response_class=Response)
+@probes.get(READY, response_class=Response, responses={503: {"description": "Not yet"}})
 async def ready(hub: Hub) -> Response:
     """200 once requests may come, 503 before."""
     return Response(status_code=200 if await hub.health.ready() else 503)

@@ -79,7 +79,11 @@ class InferAnswer(Frozen):
 async def route(
     ask: Ask, hub: Hub, caller: Caller, *, explain: Explain = False, strategy: Strategy = None
 ) -> Choice:
-    """Decide which model and replica would answer, and with which promise. Nothing is run or reserved."""
+    """Decide which model and replica would answer, and with which promise. Nothing is run or reserved.
+
+    The founding words are valid, too: `{"model_type": "time_series_forecast", "data_size": "large",
+    "latency_requirement": "< 100ms", "accuracy_requirement": "> 95%"}`.
+    """
     ask = _with_strategy(ask, strategy)
     task_named(ask.task)
     if ask.symbol:

@@ -1,0 +1,135 @@
+"""Models, health and messaging discovery."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from deployments.gateway.health import Health, Readiness
+from messaging.topics import TOPICS
+from models.errors import BrokerUnavailable
+from tests.unit.gateway.doubles import TestHub, make_hub
+
+
+async def test_lists_models_with_their_evidence(hub: TestHub) -> None:
+    """All, one by name, one by version; with the catalogue's version."""
+    everything = (await hub.client.get("/api/v1/models", headers=hub.auth())).json()
+    ridge = (await hub.client.get("/api/v1/models/ridge", headers=hub.auth())).json()
+    second = (await hub.client.get("/api/v1/models/ridge/2", headers=hub.auth())).json()
+
+    assert everything["catalogue_version"] == 7
+    assert [(card["name"], card["version"]) for card in everything["models"]] == [
+        ("naive", "1"),
+        ("ridge", "1"),
+        ("ridge", "2"),
+    ]
+    assert [card["version"] for card in ridge["models"]] == ["1", "2"]
+    assert second["evidence"][0]["coverage"]["0.90"]["n"] == 1000
+
+
+@pytest.mark.parametrize("path", ["/api/v1/models/none", "/api/v1/models/ridge/9", "/api/v1/models/%2e%2e/x"])
+async def test_an_unknown_model_is_not_found(hub: TestHub, path: str) -> None:
+    """By name or version."""
+    assert (await hub.client.get(path, headers=hub.auth())).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("pools", "catalogue", "broker", "status"),
+    [(True, True, True, 200), (False, True, True, 503), (True, False, True, 503), (True, True, False, 503)],
+)
+async def test_ready_waits_for_all_it_needs(
+    *, pools: bool, catalogue: bool, broker: bool, status: int
+) -> None:
+    """Pools seen, catalogue read, broker answered; the answer has no body."""
+    hub = await make_hub(time.time_ns())
+    health = Health(bus=hub.bus, readiness=Readiness(lambda: pools, lambda: catalogue), probes={})
+    hub = await make_hub(time.time_ns(), health=health)
+    if not broker:
+        health._bus = _NoBroker()  # type: ignore[assignment]
+    answer = await hub.client.get("/health/ready")
+
+    assert (answer.status_code, answer.content) == (status, b"")
+
+
+async def test_a_broker_that_goes_away_later_does_not_unready_a_gateway(hub: TestHub) -> None:
+    """Routing goes on without it, so the balancer must go on, too."""
+    assert (await hub.client.get("/health/ready")).status_code == 200
+    hub.services.health._bus = _NoBroker()  # type: ignore[assignment]
+
+    assert (await hub.client.get("/health/ready")).status_code == 200
+
+
+async def test_live_has_no_body_and_needs_nothing(hub: TestHub) -> None:
+    """Open to everybody."""
+    answer = await hub.client.get("/health/live")
+
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+async def test_detail_names_what_is_away(hub: TestHub) -> None:
+    """One check a thing; an error shows as its code, without its text."""
+
+    async def fine() -> str:
+        return "3 models"
+
+    async def away() -> str:
+        raise BrokerUnavailable("no answer from 10.0.0.1:9092")
+
+    health = Health(
+        bus=hub.bus, readiness=Readiness(lambda: True, lambda: True), probes={"a": fine, "b": away}
+    )
+    hub = await make_hub(time.time_ns(), health=health)
+    answer = await hub.client.get("/health", headers=hub.auth())
+
+    assert answer.json() == {
+        "status": "degraded",
+        "ready": True,
+        "checks": {
+            "a": {"status": "ok", "detail": "3 models"},
+            "b": {"status": "degraded", "detail": "broker_unavailable"},
+        },
+    }
+
+
+async def test_topics_are_compared_with_the_contract(hub: TestHub) -> None:
+    """Every topic of the hub with what the broker has."""
+    answer = await hub.client.get("/api/health/kafka/topics", headers=hub.auth())
+
+    assert answer.json()["status"] == "ok"
+    assert set(answer.json()["topics"]) == {topic.name for topic in TOPICS}
+
+
+@pytest.mark.parametrize(
+    ("path", "domain", "count"),
+    [("nats/subjects", "market", 3), ("kafka/topics", "user", 3), ("kafka/consumer-groups", "hub", 2)],
+)
+async def test_discovery_has_the_founding_shape(hub: TestHub, path: str, domain: str, count: int) -> None:
+    """`status`, `domain` and the list; all domains without the parameter."""
+    admin = hub.auth(roles=["admin"])
+    url = f"/api/config/messaging/{path}"
+    key = path.split("/")[1].replace("-", "_")
+    some = (await hub.client.get(url, params={"domain": domain}, headers=admin)).json()
+    everything = (await hub.client.get(url, headers=admin)).json()
+
+    assert list(some) == ["status", "domain", key]
+    assert (some["status"], some["domain"], len(some[key])) == ("success", domain, count)
+    assert everything["domain"] == "all"
+    assert len(everything[key]) > count
+
+
+async def test_an_unknown_domain_names_the_known_ones(hub: TestHub) -> None:
+    """422 with the field."""
+    answer = await hub.client.get(
+        "/api/config/messaging/kafka/topics?domain=x", headers=hub.auth(roles=["admin"])
+    )
+
+    assert (answer.status_code, answer.json()["field"]) == (422, "domain")
+    assert "hub, user" in answer.json()["detail"]
+
+
+class _NoBroker:
+    """A bus whose broker does not answer."""
+
+    async def ping(self, *, timeout_s: float) -> None:
+        raise BrokerUnavailable(f"no answer in {timeout_s} s")
