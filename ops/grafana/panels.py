@@ -1,0 +1,256 @@
+"""What the board shows, row by row: the questions an operator asks, each with its queries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from ops.grafana.queries import gauge, mean, quantile, rate, total
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A PromQL expression and how its series are named."""
+
+    expr: str
+    legend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A graph over time, or with `now` its last value; `text` says how to read it."""
+
+    title: str
+    text: str
+    unit: str
+    queries: tuple[Query, ...]
+    now: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Panels that belong together."""
+
+    title: str
+    panels: tuple[Panel, ...]
+
+
+def _quantiles(name: str, *by: str) -> tuple[Query, ...]:
+    legend = " ".join(f"{{{{{label}}}}}" for label in by)
+    return tuple(Query(quantile(name, q, *by), f"{legend} p{q * 100:g}".lstrip()) for q in (0.5, 0.99))
+
+
+_MET: Final = 'met="true"'
+_FAILED: Final = 'status=~"5.."'
+
+NOW: Final = Row(
+    "Now",
+    (
+        Panel(
+            "Signals a second",
+            "Acknowledged by Kafka, abstains included.",
+            "short",
+            (Query(rate("hub_signals_total"), "signals"),),
+            now=True,
+        ),
+        Panel(
+            "Promises met",
+            "Share of routed calls that answered within their deadline.",
+            "percentunit",
+            (
+                Query(
+                    f"({rate('hub_promise_met_total', where=_MET)} or vector(0))"
+                    f" / {rate('hub_promise_met_total')}",
+                    "met",
+                ),
+            ),
+            now=True,
+        ),
+        Panel(
+            "Undelivered in an hour",
+            "Slots recorded as undelivered. Zero when all is well.",
+            "short",
+            (Query(total("hub_undelivered_total", window="1h"), "slots"),),
+            now=True,
+        ),
+        Panel(
+            "Server errors",
+            "Share of HTTP requests answered with 5xx.",
+            "percentunit",
+            (
+                Query(
+                    f"({rate('hub_requests_total', where=_FAILED)} or vector(0))"
+                    f" / {rate('hub_requests_total')}",
+                    "5xx",
+                ),
+            ),
+            now=True,
+        ),
+    ),
+)
+
+ROUTING: Final = Row(
+    "Where requests go",
+    (
+        Panel(
+            "Decisions by model",
+            "What was picked. Refusals have model `none`.",
+            "reqps",
+            (Query(rate("hub_decisions_total", "model"), "{{model}}"),),
+        ),
+        Panel(
+            "Decisions by profile and outcome",
+            "`ok`, or the code of the typed refusal.",
+            "reqps",
+            (Query(rate("hub_decisions_total", "profile", "outcome"), "{{profile}} {{outcome}}"),),
+        ),
+        Panel(
+            "Decision time",
+            "Filter, score and pick, in this process.",
+            "µs",
+            _quantiles("hub_decision_us", "profile"),
+        ),
+        Panel(
+            "Deadlines: promised and met",
+            "The mean promised probability against the share that was met. Met below promised: the latency"
+            " prediction is too bold.",
+            "percentunit",
+            (
+                Query(mean("hub_p_meet", "profile"), "{{profile}} promised"),
+                Query(
+                    f"{rate('hub_promise_met_total', 'profile', where=_MET)} /"
+                    f" {rate('hub_promise_met_total', 'profile')}",
+                    "{{profile}} met",
+                ),
+            ),
+        ),
+        Panel(
+            "Attempts by pool and outcome",
+            "Each call has one attempt, and a second one elsewhere if a replica fails or refuses.",
+            "reqps",
+            (Query(rate("hub_route_attempts_total", "pool", "outcome"), "{{pool}} {{outcome}}"),),
+        ),
+        Panel(
+            "Ejected replicas",
+            "The most that any router process keeps out for errors.",
+            "short",
+            (Query(gauge("hub_ejected_replicas", "max", "pool"), "{{pool}}"),),
+        ),
+    ),
+)
+
+INFERENCE: Final = Row(
+    "Inference",
+    (
+        Panel(
+            "Service time by model",
+            "In the replica, without waiting.",
+            "ms",
+            _quantiles("hub_inference_ms", "model"),
+        ),
+        Panel(
+            "Waiting in a replica",
+            "From arrival to the start of inference.",
+            "ms",
+            _quantiles("hub_inference_queue_ms", "pool"),
+        ),
+        Panel(
+            "Catalogue version",
+            "Offset of hub.models. Lines that stay apart: a process has stopped following the catalogue.",
+            "short",
+            (Query(gauge("hub_catalogue_version", "min", "room", "replica"), "{{room}} {{replica}}"),),
+        ),
+    ),
+)
+
+MARKET: Final = Row(
+    "From tick to signal",
+    (
+        Panel(
+            "Ticks by outcome",
+            "`lost` counts gaps in the feed's sequence; `late` and `repeated` ticks are dropped.",
+            "short",
+            (Query(rate("hub_ticks_total", "symbol", "outcome"), "{{symbol}} {{outcome}}"),),
+        ),
+        Panel(
+            "Slots by outcome",
+            "Due slots: predicted, or skipped with the reason.",
+            "short",
+            (Query(rate("hub_slots_total", "strategy", "outcome"), "{{strategy}} {{outcome}}"),),
+        ),
+        Panel(
+            "From the tick to each stage",
+            "Wall time since the tick that closed the bar, by who measured it.",
+            "ms",
+            _quantiles("hub_stage_ms", "deployment", "stage"),
+        ),
+        Panel(
+            "Signals by kind",
+            "Acknowledged by Kafka. An abstain is a signal.",
+            "short",
+            (Query(rate("hub_signals_total", "strategy", "kind"), "{{strategy}} {{kind}}"),),
+        ),
+        Panel(
+            "Undelivered slots by reason",
+            "Recorded in `user.signals`; nothing is dropped in silence.",
+            "short",
+            (Query(rate("hub_undelivered_total", "reason"), "{{reason}}"),),
+        ),
+        Panel(
+            "Predictions not yet taken",
+            "How far the worst fan-out worker is behind the log.",
+            "short",
+            (Query(gauge("hub_prediction_lag", "max", "room"), "{{room}}"),),
+        ),
+    ),
+)
+
+OWNERSHIP: Final = Row(
+    "Who owns what",
+    (
+        Panel(
+            "Owned partitions",
+            "Below the topic's partition count for longer than a take-over: nobody serves the rest.",
+            "short",
+            (Query(gauge("hub_owned_partitions", "sum", "topic"), "{{topic}}"),),
+        ),
+        Panel(
+            "Epochs",
+            "Offset of the newest claim. It moves with the owner; steady climbing is two owners at odds.",
+            "short",
+            (Query(gauge("hub_epoch", "max", "topic", "partition"), "{{topic}} {{partition}}"),),
+        ),
+        Panel(
+            "Appends by outcome",
+            "`unknown`: no answer from the broker; the log is read back before anything else is written.",
+            "short",
+            (Query(rate("hub_append_total", "topic", "outcome"), "{{topic}} {{outcome}}"),),
+        ),
+        Panel(
+            "Producer rebuilds",
+            "A producer was thrown away after an unknown outcome.",
+            "short",
+            (Query(rate("hub_producer_rebuilds_total", "room"), "{{room}}"),),
+        ),
+    ),
+)
+
+HTTP: Final = Row(
+    "HTTP",
+    (
+        Panel(
+            "Requests by route and status",
+            "As the gateway answered them.",
+            "reqps",
+            (Query(rate("hub_requests_total", "route", "status"), "{{route}} {{status}}"),),
+        ),
+        Panel(
+            "Request time by route",
+            "In the gateway, inference included.",
+            "ms",
+            _quantiles("hub_request_ms", "route"),
+        ),
+    ),
+)
+
+ROWS: Final = (NOW, ROUTING, INFERENCE, MARKET, OWNERSHIP, HTTP)
