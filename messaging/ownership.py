@@ -20,6 +20,7 @@ from typing import Annotated, Final, NoReturn
 from pydantic import Field
 
 from messaging.claims import Owner, Step
+from messaging.history import claims_between
 from messaging.lease import Lease, Room, SharedProducer
 from messaging.ports import EventBus, Membership, Record
 from models.base import Frozen
@@ -187,17 +188,12 @@ class PartitionOwner:
 
     async def _claims_in_gap(self) -> list[int]:
         """Read what somebody else wrote before our batch, for as long as it takes."""
+        bus, topic, (start, stop) = self._context.bus, self._config.topic, self.machine.gap
         while True:
             try:
-                return await self._claims_between(*self.machine.gap)
+                return await claims_between(bus, topic, self._partition, start=start, stop=stop)
             except MessagingError:
                 await self._pause(self._config.retry_s)
-
-    async def _claims_between(self, start: int, stop: int) -> list[int]:
-        found: list[int] = []
-        async for records in self._context.bus.read(self._config.topic, self._partition, start, stop):
-            found += [record.offset for record in records if record.key == CLAIM_KEY]
-        return found
 
     async def _pause(self, mean_s: float) -> None:
         await asyncio.sleep(mean_s * (0.5 + self._context.rng.random()))

@@ -1,0 +1,73 @@
+"""A partition of `user.signals` as its readers see it: what an owner restores, and moves on with each ack.
+
+It is the readers' own fold. An owner that moves it for its own batches does not read them back: what
+`published` does is what `SignalRules.take` would do with the same records, which a test holds it to.
+"""
+
+from __future__ import annotations
+
+from deployments.fanout.batches import Batch
+from messaging.claims import EpochFilter
+from messaging.ports import EventBus, Record
+from messaging.topics import SIGNALS
+from models.events import Checkpoint
+from models.prediction import Slot
+from signals.reader import LastSlot, SignalRules
+
+
+class Fold:
+    """Sequences, last slots and cursor of one partition; owned by one task."""
+
+    def __init__(self, rules: SignalRules, epochs: EpochFilter) -> None:
+        self.rules = rules
+        self._epochs = epochs
+
+    @classmethod
+    async def restored(
+        cls, bus: EventBus, partition: int, *, stop: int, checkpoint: Checkpoint | None
+    ) -> Fold:
+        """The fold of the log up to `stop`, from the checkpoint on, or from the beginning without one."""
+        epochs = EpochFilter(checkpoint.claims if checkpoint else ())
+        rules = SignalRules.resumed(epochs, checkpoint) if checkpoint else SignalRules(epochs)
+        first, _ = await bus.bounds(SIGNALS.name, partition)
+        start = max(first, rules.position)
+        async for records in bus.read(SIGNALS.name, partition, start, stop):
+            for record in records:
+                rules.take(record.offset, record.key, record.value, None)
+        rules.position = stop
+        return cls(rules, epochs)
+
+    def last(self, slot: Slot) -> LastSlot | None:
+        """The newest slot of the same series that is in the log, whole or in part."""
+        return self.rules.slots.get(slot.series)
+
+    def published(self, batch: Batch, *, base: int, position: int) -> None:
+        """A batch of ours is valid in the log from `base` on; everything before `position` is known."""
+        entry, rules = batch.entry, self.rules
+        rules.sequences.update(batch.sequences)
+        last = self.last(entry.owed.slot)
+        if last is None or last.bar_close_ms < entry.owed.slot.bar_close_ms:
+            last = LastSlot(
+                entry.owed.slot.bar_close_ms,
+                (entry.partition, entry.offset),
+                batch.subscription_offset,
+                batch.part,
+                base,
+            )
+            rules.slots[entry.owed.slot.series] = last
+        last.part = batch.part
+        last.deliveries.update(batch.deliveries)
+        reached = entry.offset + 1 if last.complete else entry.offset
+        rules.cursor[entry.partition] = max(rules.cursor.get(entry.partition, 0), reached)
+        rules.position = position
+
+    def recorded(self, control: Record, *, base: int, position: int) -> None:
+        """A control record of ours is valid in the log."""
+        self.rules.take(base, control.key, control.value, None)
+        self.rules.position = position
+
+    def checkpoint(self, *, epoch: int, now_ns: int) -> Checkpoint | None:
+        """The fold as a record; None between the batches of one slot, which a checkpoint cannot tell."""
+        if self.rules.open_slot:
+            return None
+        return self.rules.checkpoint(epoch=epoch, claims=self._epochs.claims, now_ns=now_ns)
