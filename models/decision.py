@@ -1,7 +1,7 @@
 """What the router chose, promised and why; the record that `hub explain` shows.
 
-A decision takes microseconds and most are never read, so two things differ from the other nouns: the engine
-builds it without validation (`computed`), and its explanation is rendered when somebody looks (`Rendered`).
+A decision takes microseconds and most explanations are never read, so two things differ from other nouns: the
+engine builds it without validation (`computed`), and its explanation is rendered when it is read (`Rendered`).
 """
 
 from __future__ import annotations
@@ -62,20 +62,6 @@ def _rows(values: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(values)
 
 
-class Computed(Frozen):
-    """A value that the engine computes on the hot path and everybody else validates."""
-
-    @classmethod
-    def computed(cls, **values: Any) -> Self:
-        """Build from all fields, already of the right types: `model_construct` at a tenth of its cost."""
-        made = cls.__new__(cls)
-        object.__setattr__(made, "__dict__", values)
-        object.__setattr__(made, "__pydantic_fields_set__", set(values))
-        object.__setattr__(made, "__pydantic_extra__", None)
-        object.__setattr__(made, "__pydantic_private__", None)
-        return made
-
-
 class Degradation(StrEnum):
     """How far the answer is from what was asked."""
 
@@ -110,7 +96,7 @@ class CandidateView(Frozen):
     queue: int
 
 
-class Promise(Computed):
+class Promise(Frozen):
     """What the choice promises. `interval_level` is the level answered with, `coverage_lower` its bound."""
 
     expected_ms: float
@@ -145,7 +131,7 @@ Shortlist = Annotated[
 ]
 
 
-class Decision(Computed):
+class Decision(Frozen):
     """A whole decision record. `catalogue_version` is an offset of `hub.models`, `evidence_cursor` the
     position evidence was folded to, `seed` what the tie-break used, `config_id` the hash of the profile.
     """
@@ -169,6 +155,18 @@ class Decision(Computed):
     degradation: Degradation = Degradation.NONE
     reason: str
     panic: bool = False
+
+    @classmethod
+    def computed(cls, **fields: Any) -> Self:
+        """A decision from all of its fields, already of the right types. For the engine alone: validation
+        would be a tenth of the time it takes to decide.
+        """
+        made = cls.__new__(cls)
+        object.__setattr__(made, "__dict__", fields)
+        object.__setattr__(made, "__pydantic_fields_set__", set(fields))
+        object.__setattr__(made, "__pydantic_extra__", None)
+        object.__setattr__(made, "__pydantic_private__", None)
+        return made
 
     def ticket(self, deadline_ns: int) -> Ticket:
         return Ticket(

@@ -37,7 +37,7 @@ class Evaluation:
     @property
     def any_feasible(self) -> bool:
         scores = self.scores
-        return bool(scores.size and scores[scores.argmax()] >= 0.0)
+        return bool(scores.size and scores.item(scores.argmax()) >= 0.0)
 
     def pick(self, profile: Profile, seed: int) -> int:
         """The row that the profile's picker chooses."""
@@ -46,16 +46,16 @@ class Evaluation:
 
     def p_meet(self, row: int) -> float:
         """Probability that the candidate answers within the budget."""
-        completion, load = self.completion, self.load
-        spread = load.spreads[self.candidates.rows[row].group][self.size]
-        aged = spread.quantile(load.config.speed.promise) / load.tail[self.size, self.candidates.cells[row]]
-        return spread.share_within(completion.budget_ms / completion.expected_ms[row] * aged)
+        completion = self.completion
+        spread = self.load.spreads[self.candidates.rows[row].group][self.size]
+        quantile_ms = completion.quantile_ms.item(row)
+        return spread.share_within(completion.budget_ms / quantile_ms * spread.tail)
 
     def promise(self, row: int) -> Promise:
         model = self.candidates.rows[row].model
-        return Promise.computed(
-            expected_ms=float(self.completion.expected_ms[row]),
-            quantile_ms=float(self.completion.quantile_ms[row]),
+        return Promise(
+            expected_ms=self.completion.expected_ms.item(row),
+            quantile_ms=self.completion.quantile_ms.item(row),
             p_meet=self.p_meet(row),
             interval_level=model.interval_level,
             coverage_lower=model.coverage_lower,
@@ -105,8 +105,8 @@ class Evaluation:
             model=candidate.model.name,
             replica=candidate.replica,
             pool=candidate.pool,
-            expected_ms=float(self.completion.expected_ms[row]),
-            quantile_ms=float(self.completion.quantile_ms[row]),
+            expected_ms=self.completion.expected_ms.item(row),
+            quantile_ms=self.completion.quantile_ms.item(row),
             p_meet=self.p_meet(row),
             feasible=bool(self.scores[row] >= 0.0),
             score=max(0.0, float(self.scores[row])),

@@ -13,7 +13,7 @@ from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,17 +45,24 @@ class Spread:
     """How far actual completions lie from predicted ones: the last ratios, by arrival and in order.
 
     Before anything is measured the ratios are those of a lognormal with the warm profile's p99 / p50; each
-    measured one counts as much as a seed, and the seeds are the first to be forgotten.
+    measured one counts as much as a seed, and the seeds are the first to be forgotten. `tail` is the ratio at
+    the level that promises are made for, and at least 1: nobody promises to beat the prediction.
     """
 
     arrived: tuple[float, ...]
     ordered: tuple[float, ...]
+    level: float
+    tail: float
 
     @classmethod
-    def seeded(cls, p99_over_p50: float) -> Self:
+    def of(cls, arrived: tuple[float, ...], ordered: tuple[float, ...], level: float) -> Spread:
+        return cls(arrived, ordered, level, max(1.0, _order_statistic(ordered, level)))
+
+    @classmethod
+    def seeded(cls, p99_over_p50: float, *, level: float) -> Spread:
         sigma = math.log(max(1.0, p99_over_p50)) / _P99
         ratios = tuple(math.exp(sigma * score) for score in _SEED_SCORES)
-        return cls(ratios, ratios)
+        return cls.of(ratios, ratios, level)
 
     def observed(self, ratio: float) -> Spread:
         """The spread after one more completion took `ratio` times its prediction."""
@@ -64,18 +71,17 @@ class Spread:
             ordered.remove(arrived[0])
             arrived = arrived[1:]
         insort(ordered, ratio)
-        return Spread((*arrived, ratio), tuple(ordered))
-
-    def quantile(self, level: float) -> float:
-        """The ratio that a next completion stays within with probability `level`: order statistic
-        ceil((n + 1) level) of n. The largest ratio seen stands in where n is too small for the level.
-        """
-        rank = math.ceil((len(self.ordered) + 1) * level)
-        return self.ordered[min(rank, len(self.ordered)) - 1]
+        return Spread.of((*arrived, ratio), tuple(ordered), self.level)
 
     def share_within(self, ratio: float) -> float:
-        """Probability that a next completion stays within `ratio`; the inverse of `quantile`."""
+        """Probability that a next completion stays within `ratio`; at least `level` from `tail` on."""
         return bisect_right(self.ordered, ratio) / (len(self.ordered) + 1)
+
+
+def _order_statistic(ordered: Sequence[float], level: float) -> float:
+    """The split-conformal quantile: the ceil((n + 1) level)-th of n; the largest where n is too small."""
+    rank = math.ceil((len(ordered) + 1) * level)
+    return ordered[min(rank, len(ordered)) - 1]
 
 
 def warm_at(profiles: Sequence[WarmProfile], rows: int) -> tuple[float, float] | None:

@@ -68,9 +68,12 @@ class Profile:
 
     def scores(self, trait_scores: Floats, completion: Completion) -> Floats:
         """The weighted sum of all scorers, as a new array."""
-        total = trait_scores.copy()
+        total = trait_scores if self.live_scorers else trait_scores.copy()
         for scorer, weight in self.live_scorers:
-            total += scorer.of_completion(completion) * weight
+            part = scorer.of_completion(completion)
+            part *= weight
+            part += total
+            total = part
         return total
 
 

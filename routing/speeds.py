@@ -18,7 +18,7 @@ from models.base import Frozen
 from routing.latency import Floats, Spread
 from routing.placement import SIZES, Group, Placement
 
-_VALUE, _SEEN_MS, _MEDIAN, _MEDIAN_SEEN_MS, _TAIL = range(5)
+_VALUE, _SEEN_MS, _ANSWERED, _MEDIAN, _MEDIAN_SEEN_MS, _TAIL = range(6)
 _NEVER: Final = -np.inf
 
 _Where = tuple[int | slice, slice]
@@ -53,12 +53,13 @@ class Speeds:
         self._placement = placement
         self._config = config
         self._now_ms = now_ms
-        self.spreads = [[Spread.seeded(tail) for tail in group.warm.tail] for group in placement.groups]
+        self.spreads = [
+            [Spread.seeded(tail, level=config.promise) for tail in group.warm.tail]
+            for group in placement.groups
+        ]
         self._warm_ms = _per_cell(placement, [group.warm.service_ms for group in placement.groups])
-        self._warm_tail = _per_cell(
-            placement, [[s.quantile(config.promise) for s in sizes] for sizes in self.spreads]
-        )
-        self._raw: Floats = np.zeros((5, *shape))
+        self._warm_tail = _per_cell(placement, [[spread.tail for spread in sizes] for sizes in self.spreads])
+        self._raw: Floats = np.zeros((6, *shape))
         self._raw[[_SEEN_MS, _MEDIAN_SEEN_MS]] = _NEVER
         self._raw[_TAIL] = self._warm_tail
         self.service_ms: Floats = self._warm_ms.copy()
@@ -81,6 +82,7 @@ class Speeds:
         weight = 1.0 - (1.0 - self._config.gain) * known
         self._raw[_VALUE, size, cell] = belief + (seen.service_ms - belief) * weight
         self._raw[_SEEN_MS, size, cell] = self._now_ms
+        self._raw[_ANSWERED, size, cell] = seen.ratio is not None
         if seen.ratio is not None:
             self._learn_ratio(size, group, seen.ratio)
         self._share(size, self._placement.groups[group])
@@ -95,20 +97,24 @@ class Speeds:
         spreads = self.spreads[group].copy()
         spreads[size] = spreads[size].observed(ratio)
         self.spreads[group] = spreads
-        self._raw[_TAIL, size, self._placement.groups[group].cells] = spreads[size].quantile(
-            self._config.promise
-        )
+        self._raw[_TAIL, size, self._placement.groups[group].cells] = spreads[size].tail
 
     def _share(self, size: int, group: Group) -> None:
-        """Tell every cell of the group its new median."""
-        values = self._raw[_VALUE, size, group.cells]
-        seen_ms = self._raw[_SEEN_MS, size, group.cells]
-        self._raw[_MEDIAN, size, group.cells] = median(values[seen_ms > _NEVER].tolist())
-        self._raw[_MEDIAN_SEEN_MS, size, group.cells] = seen_ms.max()
+        """Tell every cell of the group its new median, over the cells that answered when last asked.
+
+        What a failure cost speaks of its own replica only; or one broken of two would speak for both.
+        """
+        answered = self._raw[_ANSWERED, size, group.cells] > 0
+        if answered.any():
+            values = self._raw[_VALUE, size, group.cells][answered]
+            self._raw[_MEDIAN, size, group.cells] = median(values.tolist())
+            self._raw[_MEDIAN_SEEN_MS, size, group.cells] = self._raw[_SEEN_MS, size, group.cells][
+                answered
+            ].max()
         self._settle((size, group.cells))
 
     def _settle(self, at: _Where) -> None:
-        value, seen_ms, middle, middle_seen_ms, tail = self._raw[:, at[0], at[1]]
+        value, seen_ms, _, middle, middle_seen_ms, tail = self._raw[:, at[0], at[1]]
         warm_ms, warm_tail = self._warm_ms[at], self._warm_tail[at]
         recent = self._freshness(middle_seen_ms, self._config.settle_tau_ms)
         middle = warm_ms + (middle - warm_ms) * recent
@@ -133,7 +139,7 @@ class Speeds:
 
     def _share_known(self, number: int, group: Group) -> None:
         for size, spread in enumerate(self.spreads[number]):
-            self._raw[_TAIL, size, group.cells] = spread.quantile(self._config.promise)
+            self._raw[_TAIL, size, group.cells] = spread.tail
             if (self._raw[_SEEN_MS, size, group.cells] > _NEVER).any():
                 self._share(size, group)
 

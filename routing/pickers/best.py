@@ -18,8 +18,8 @@ class BestPicker(Plugin):
     type: Literal["best"]
 
     def pick(self, scores: Floats, ties: Floats | None, seed: int) -> int:
-        first = scores.argmax()
-        equal = (scores >= scores[first] - SAME).nonzero()[0]
+        highest = scores.item(scores.argmax())
+        equal = (scores >= highest - SAME).nonzero()[0]
         if ties is not None and equal.size > 1:
             ranks = ties[equal]
             equal = equal[ranks >= ranks.max() - SAME]

@@ -16,6 +16,6 @@ class CompletionScorer(Plugin):
     type: Literal["completion"]
 
     def of_completion(self, completion: Completion) -> Floats:
-        scores = completion.expected_ms * (-1.0 / completion.budget_ms)
+        scores = np.divide(completion.expected_ms, -completion.budget_ms)
         scores += 1.0
-        return np.maximum(scores, 0.0, out=scores)
+        return scores
