@@ -39,10 +39,10 @@ class SaslMechanism(StrEnum):
 
 
 class KafkaConfig(Frozen):
-    """One Kafka cluster, `bootstrap` as `host:port[,host:port]`. For Tansu, set `idempotent` to false and
-    `fetch_max_wait_ms` to 5: it refuses idempotent producers and sleeps through long polls.
+    """One Kafka cluster, `bootstrap` as `host:port[,host:port]`; `KafkaConfig.tansu` for the bundled broker.
 
-    `fetch_max_wait_ms` also bounds how long a record of one partition can wait behind an idle fetch.
+    `fetch_max_wait_ms` bounds how long a record of one partition can wait behind an idle fetch.
+    `exact_ends` is false for a broker that reports a partition's end one after the start of its last batch.
     `ca_file` holds the certificates to trust instead of the system's.
     """
 
@@ -53,10 +53,16 @@ class KafkaConfig(Frozen):
     password: SecretRef | None = None
     ca_file: str | None = None
     idempotent: bool = True
+    exact_ends: bool = True
     fetch_max_wait_ms: Annotated[int, Field(gt=0)] = 50
     request_timeout_ms: Annotated[int, Field(gt=0)] = 10_000
     session_timeout_ms: Annotated[int, Field(gt=0)] = 6_000
     heartbeat_interval_ms: Annotated[int, Field(gt=0)] = 300
+
+    @classmethod
+    def tansu(cls, bootstrap: str) -> Self:
+        """The bundled broker: refuses idempotent producers, sleeps through long polls, misreports ends."""
+        return cls(bootstrap=bootstrap, idempotent=False, exact_ends=False, fetch_max_wait_ms=5)
 
     @model_validator(mode="after")
     def _credentials_fit(self) -> Self:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -16,9 +14,6 @@ from messaging.kafka.client import new_admin
 from messaging.kafka.failures import request_error, translated
 from messaging.ports import TopicState
 from models.errors import TopicMismatch
-
-_POLL_S: Final = 0.05
-_LEADERS_S: Final = 15.0
 
 
 async def topic_states(config: KafkaConfig, client_id: str) -> dict[str, TopicState]:
@@ -34,12 +29,11 @@ async def topic_states(config: KafkaConfig, client_id: str) -> dict[str, TopicSt
 
 
 async def create_topic(config: KafkaConfig, client_id: str, topic: NewTopic) -> None:
-    """Create a topic and return when each of its partitions has a leader; sends before that are retried."""
+    """Create a topic. Its partitions may be without a leader for a moment."""
     async with _admin(config, client_id, f"create topic {topic.name}") as admin:
         response = await admin.create_topics([topic])
         for name, code, *text in response.topic_errors:
             _raise_refusal(name, code, text)
-        await _until_led(admin, topic)
 
 
 def _raise_refusal(name: str, code: int, text: Sequence[str]) -> None:
@@ -48,16 +42,6 @@ def _raise_refusal(name: str, code: int, text: Sequence[str]) -> None:
         raise TopicMismatch(f"topic {name} exists already; it was left as it is")
     if code:
         raise request_error(error(*text), f"create topic {name}")
-
-
-async def _until_led(admin: AIOKafkaAdminClient, topic: NewTopic) -> None:
-    while not _led(await admin.describe_topics([topic.name]), topic.num_partitions):  # noqa: ASYNC110 - only the broker can tell
-        await asyncio.sleep(_POLL_S)
-
-
-def _led(topics: Sequence[Mapping[str, Any]], partitions: int) -> bool:
-    leaders = [part["leader"] for topic in topics for part in topic["partitions"] if not part["error_code"]]
-    return len(leaders) == partitions and all(leader >= 0 for leader in leaders)
 
 
 async def _policies(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -81,7 +65,7 @@ async def _policies(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[st
 async def _admin(config: KafkaConfig, client_id: str, what: str) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = new_admin(config, client_id)
     try:
-        async with translated(what, timeout_s=config.request_timeout_ms / 1000 + _LEADERS_S):
+        async with translated(what, timeout_s=config.request_timeout_ms / 1000):
             await admin.start()
             yield admin
     finally:

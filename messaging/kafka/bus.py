@@ -46,18 +46,19 @@ class KafkaBus:
         place = TopicPartition(topic, partition)
         asker = await self._ready()
         async with translated(f"bounds of {topic}[{partition}]", timeout_s=self._patience_s):
-            first, end = await asyncio.gather(asker.beginning_offsets([place]), asker.end_offsets([place]))
-        return first[place], end[place]
+            firsts, ends = await asyncio.gather(asker.beginning_offsets([place]), asker.end_offsets([place]))
+        return firsts[place], await self._exact_end(place, ends[place])
 
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
         """See `EventBus.offset_at`."""
         place = TopicPartition(topic, partition)
         asker = await self._ready()
         async with translated(f"offset by time in {topic}[{partition}]", timeout_s=self._patience_s):
-            found = await asker.offsets_for_times({place: timestamp_ms})
-            end = await asker.end_offsets([place])
-        offset: int = found[place].offset if found[place] else end[place]
-        return offset
+            found = (await asker.offsets_for_times({place: timestamp_ms}))[place]
+            ends = await asker.end_offsets([place])
+        if found is not None and found.timestamp >= timestamp_ms:
+            return int(found.offset)
+        return await self._exact_end(place, ends[place])
 
     def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncIterator[list[LogRecord]]:
         """See `EventBus.read`."""
@@ -86,9 +87,12 @@ class KafkaBus:
     async def create_topic(
         self, name: str, *, partitions: int, policy: Mapping[str, str], replication: int
     ) -> None:
-        """See `EventBus.create_topic`. TopicMismatch if it exists."""
+        """See `EventBus.create_topic`. Returns when every partition has a leader that answers."""
         topic = NewTopic(name, partitions, replication, topic_configs=dict(policy))
         await admin.create_topic(self._config, self._client_id, topic)
+        asker = await self._ready()
+        async with translated(f"wait for leaders of {name}", timeout_s=self._patience_s):
+            await asker.end_offsets([TopicPartition(name, partition) for partition in range(partitions)])
 
     async def ping(self, *, timeout_s: float) -> None:
         """See `EventBus.ping`."""
@@ -104,6 +108,11 @@ class KafkaBus:
             *(member.leave() for member in self._members),
             *([kill_consumer(asker)] if asker else []),
         )
+
+    async def _exact_end(self, place: TopicPartition, reported: int) -> int:
+        if self._config.exact_ends or reported == 0:
+            return reported
+        return await reader.end_by_fetch(self._config, self._client_id, place, at_least=reported)
 
     async def _ready(self) -> AIOKafkaConsumer:
         """The one consumer that asks about offsets and holds no partitions."""

@@ -9,6 +9,7 @@ waits for its coordinator, and a cancelled one leaves heartbeats behind that kee
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -46,11 +47,10 @@ def _runs_for(task: asyncio.Task[Any]) -> Any:
     return frame.f_locals.get("self") if frame else None
 
 
-async def _bounded(closing: Any) -> bool:
-    """Whether the coroutine ended in time."""
-    try:
-        async with asyncio.timeout(_BOUND_S):
-            await closing
-    except TimeoutError:
-        return False
-    return True
+async def _bounded(closing: Coroutine[Any, Any, None]) -> bool:
+    """Whether the coroutine came to its end in time. Its own cancellations inside are not ours."""
+    task = asyncio.create_task(closing)
+    await asyncio.wait({task}, timeout=_BOUND_S)
+    if not task.done():
+        task.cancel()
+    return task.done() and not task.cancelled() and task.exception() is None

@@ -55,6 +55,8 @@ async def read(
     """
     patience_s = config.request_timeout_ms / 1000
     loop = asyncio.get_running_loop()
+    if start >= stop:
+        return
     consumer = await opened(config, client_id)
     try:
         consumer.assign([place])
@@ -73,6 +75,21 @@ async def read(
                 position, moved = reached, loop.time()
     finally:
         await kill_consumer(consumer)
+
+
+async def end_by_fetch(config: KafkaConfig, client_id: str, place: TopicPartition, *, at_least: int) -> int:
+    """The end of a partition as a fetch near it reports, for brokers whose other answer is too low."""
+    consumer = await opened(config, client_id)
+    try:
+        consumer.assign([place])
+        consumer.seek(place, max(0, at_least - 1))
+        what = f"end of {place.topic}[{place.partition}]"
+        async with translated(what, timeout_s=config.request_timeout_ms / 1000):
+            while (end := consumer.highwater(place)) is None:
+                await consumer.getmany(place, timeout_ms=_READ_POLL_MS)
+    finally:
+        await kill_consumer(consumer)
+    return max(at_least, int(end))
 
 
 class KafkaTail:
