@@ -1,4 +1,4 @@
-"""Controls: what a model has to beat. Nothing is learned but one factor of the reversal rule."""
+"""Controls: what a model has to beat. Nothing is learned."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Final
 import numpy as np
 
 from training.about import About
-from training.heads.base import HeadTensors, HeadValues, clipped
+from training.heads.base import HeadTensors, HeadValues
 from training.inputs import Inputs, TrainingSet
+
+_TAKEN_BACK: Final = 0.05
+"""In units of volatility over the horizon, per unit of volatility of the last return."""
 
 
 class Naive:
@@ -36,31 +39,26 @@ class Naive:
 
 
 class Reversal:
-    """The last return is expected to be taken back in part; the part is fitted."""
+    """A small fixed part of the last return is expected to be taken back. A rule: nothing is fitted."""
 
     about: Final = About(
         name="reversal",
         family="control",
-        description="Control: expects a fitted part of the last return to be taken back.",
+        description="Control: expects a small fixed part of the last return to be taken back.",
     )
     light: Final = True
 
-    def __init__(self) -> None:
-        self._part = 0.0
-
     def fit(self, train: TrainingSet) -> None:
-        """Least squares through the origin, of the outcome on the last return."""
-        last = train.returns[:, -1].astype(np.float64)
-        self._part = float(last @ clipped(train.z) / (last @ last))
+        """There is nothing to fit."""
 
     def predict(self, samples: TrainingSet) -> HeadValues:
         """A part of the last return; the scale of the naive control."""
-        location = self._part * samples.returns[:, -1].astype(np.float64)
+        location = -_TAKEN_BACK * samples.returns[:, -1].astype(np.float64)
         return HeadValues(location, np.zeros(len(location)), location)
 
     def tensors(self, inputs: Inputs) -> HeadTensors:
         """One multiplication."""
         graph = inputs.graph
-        location = graph.add("Mul", graph.columns(inputs.returns, -1, 2**31), graph.constant(self._part))
+        location = graph.add("Mul", graph.columns(inputs.returns, -1, 2**31), graph.constant(-_TAKEN_BACK))
         nothing = graph.add("Mul", inputs.volatility, graph.constant(0.0))
         return HeadTensors(location, nothing, location)

@@ -31,14 +31,15 @@ class ReservoirHead:
     about: Final = About(
         name="gru-reservoir",
         family="recurrent",
-        description=f"Echo state network: {_UNITS} gated units of fixed random weights, ridge readout.",
+        description="Echo state network: gated units of fixed random weights, ridge readout.",
         max_size=DataSize.MEDIUM,
     )
     light: Final = False
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, units: int = _UNITS) -> None:
+        self._units = units
         self._readout = Ridge(alpha=SHRINKAGE)
-        self._weights = _random_weights(np.random.default_rng(seed))
+        self._weights = _random_weights(np.random.default_rng(seed), units)
 
     def fit(self, train: TrainingSet) -> None:
         """Fit the readout of the states."""
@@ -61,7 +62,7 @@ class ReservoirHead:
         """[n, units]: the last state after all 256 returns."""
         sequence = graph.add("Unsqueeze", graph.add("Transpose", returns, perm=[1, 0]), graph.constant([2]))
         weights = [graph.constant(self._weights[name]) for name in ("W", "R", "B")]
-        state = graph.add("GRU", sequence, *weights, skip=1, hidden_size=_UNITS, linear_before_reset=1)
+        state = graph.add("GRU", sequence, *weights, skip=1, hidden_size=self._units, linear_before_reset=1)
         return graph.add("Squeeze", state, graph.constant([0]))
 
     def _readout_inputs(self, samples: TrainingSet) -> NDArray[np.float64]:
@@ -71,13 +72,13 @@ class ReservoirHead:
         return np.concatenate([samples.features, state], axis=1).astype(np.float64)
 
 
-def _random_weights(rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+def _random_weights(rng: np.random.Generator, units: int) -> dict[str, NDArray[np.float32]]:
     """Weights of ONNX `GRU` (gates z, r, h): each recurrent block scaled to the spectral radius."""
-    blocks = [rng.normal(0, 1 / np.sqrt(_UNITS), (_UNITS, _UNITS)) for _ in range(3)]
+    blocks = [rng.normal(0, 1 / np.sqrt(units), (units, units)) for _ in range(3)]
     recurrent = [block * (_SPECTRAL_RADIUS / np.abs(np.linalg.eigvals(block)).max()) for block in blocks]
     weights = {
-        "W": rng.uniform(-_INPUT_SCALE, _INPUT_SCALE, (1, 3 * _UNITS, 1)),
+        "W": rng.uniform(-_INPUT_SCALE, _INPUT_SCALE, (1, 3 * units, 1)),
         "R": np.concatenate(recurrent)[np.newaxis],
-        "B": np.zeros((1, 6 * _UNITS)),
+        "B": np.zeros((1, 6 * units)),
     }
     return {name: values.astype(np.float32) for name, values in weights.items()}
