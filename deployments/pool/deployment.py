@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from random import SystemRandom
 from typing import Any
@@ -13,9 +14,9 @@ from ray.serve import Application
 from deployments.pool.config import PoolConfig
 from deployments.pool.loading import load_models
 from deployments.pool.slots import Slots
-from deployments.pool.worker import InferenceWorker
+from deployments.pool.worker import InferenceWorker, LoadedModel
 from deployments.router.meter import RayMeter
-from deployments.router.names import INFERENCE_REPLICA
+from deployments.router.names import pool_app
 from deployments.router.replies import Reply
 from deployments.router.ticket_router import ticket_routing
 from models.decision import Ticket
@@ -31,16 +32,22 @@ class InferenceReplica:
         self._worker = InferenceWorker(
             replica=serve.get_replica_context().replica_id.unique_id,
             boot=random_id(SystemRandom()),
-            models=load_models(Path(config.repository), config.models),
+            models=self.load(config),
             slots=Slots(slots=config.slots, max_queue=config.max_queue),
             clock=time.time_ns,
             meter=RayMeter(),
         )
 
+    def load(self, config: PoolConfig) -> Sequence[LoadedModel]:
+        """The models this replica holds."""
+        return load_models(Path(config.repository), config.models)
+
     async def infer(self, call: InferCall, ticket: Ticket | None = None) -> Reply:
+        """Forecasts of the call, or a refusal that says why there are none; either carries the load."""
         return await self._worker.infer(call, ticket)
 
     async def check_health(self) -> None:
+        """Run a tiny inference; Serve replaces a replica that fails it three times."""
         await self._worker.check()
 
     def record_replica_metadata(self) -> dict[str, Any]:
@@ -49,16 +56,20 @@ class InferenceReplica:
 
 
 def build_pool(config: PoolConfig) -> Application:
-    """The application `pool-<name>`; deploy it under that name and without a route."""
-    pool = serve.deployment(
-        name=INFERENCE_REPLICA,
-        num_replicas=config.replicas,
-        max_ongoing_requests=config.max_ongoing,
-        ray_actor_options={"num_cpus": config.num_cpus},
-        request_router_config=ticket_routing(config.name),
-        health_check_period_s=config.health_period_s,
-        health_check_timeout_s=config.health_timeout_s,
-        graceful_shutdown_timeout_s=config.shutdown_s,
-        graceful_shutdown_wait_loop_s=0.2,
-    )(InferenceReplica)
-    return pool.bind(config)
+    """The deployment `pool-<name>`; bind it beside its callers, or run it as an application of that name."""
+    return serve.deployment(**serve_options(config))(InferenceReplica).bind(config)
+
+
+def serve_options(config: PoolConfig) -> dict[str, Any]:
+    """How Serve runs the pool's replicas and routes calls to them."""
+    return {
+        "name": pool_app(config.name),
+        "num_replicas": config.replicas,
+        "max_ongoing_requests": config.max_ongoing,
+        "ray_actor_options": {"num_cpus": config.num_cpus},
+        "request_router_config": ticket_routing(config.name),
+        "health_check_period_s": config.health_period_s,
+        "health_check_timeout_s": config.health_timeout_s,
+        "graceful_shutdown_timeout_s": config.shutdown_s,
+        "graceful_shutdown_wait_loop_s": 0.2,
+    }

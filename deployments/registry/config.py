@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from messaging.config import KafkaConfig
 from pydantic import Field
 
+from messaging.config import KafkaConfig
 from models.base import Frozen
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
-from messaging.connect import open_bus
 from ray import serve
 from ray.serve import Application
 
@@ -16,6 +15,7 @@ from deployments.registry.config import RegistryConfig
 from deployments.registry.worker import RegistryWorker
 from deployments.router.meter import RayMeter
 from inference.check import Repository, load_cards
+from messaging.connect import open_bus
 from models.errors import ConfigError
 
 
@@ -31,11 +31,11 @@ class Registry:
         )
         self._running = asyncio.create_task(self._worker.run())
 
-    def status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, Any]:
         """What was accepted, what was refused and why, and how far the catalogue is."""
         return self._worker.status()
 
-    def check_health(self) -> None:
+    async def check_health(self) -> None:
         """Raises what ended the worker, so that Serve starts a new replica."""
         if self._running.done():
             self._running.result()

@@ -11,13 +11,12 @@ from collections.abc import Callable
 from random import Random
 from typing import Final, NoReturn
 
-from routing.catalogue import Catalogue
-
 from deployments.router.catalogue_fold import CatalogueFold
 from messaging.ports import EventBus, Tail
 from messaging.topics import MODELS
 from models.errors import MessagingError
 from models.metrics import Meter
+from routing.catalogue import Catalogue
 
 log = logging.getLogger("ray.serve")
 

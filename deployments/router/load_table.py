@@ -6,12 +6,12 @@ must reach the same object, and Serve copies the router's own module by value: h
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from routing.load import LoadTable, ReplicaMeta
-
 from models.card import WarmProfile
+from routing.load import LoadTable, ReplicaMeta
 
 TABLE: Final = LoadTable()
 
@@ -19,6 +19,11 @@ TABLE: Final = LoadTable()
 def publish(pool: str, replicas: Iterable[tuple[str, Mapping[str, Any] | None]]) -> None:
     """Tell the table which replicas a pool has now, with what each said of itself at its start."""
     TABLE.replicas_updated(pool, [(name, replica_meta(said)) for name, said in replicas if said])
+
+
+def unreachable(replica: str) -> None:
+    """Tell the table that a replica is listed but does not answer, as a dead one is for some seconds."""
+    TABLE.unreachable(replica, now_ns=time.time_ns())
 
 
 def replica_meta(said: Mapping[str, Any]) -> ReplicaMeta:

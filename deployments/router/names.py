@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-INFERENCE_REPLICA: Final = "InferenceReplica"
-"""The deployment inside every pool's application."""
-
 
 def pool_app(pool: str) -> str:
-    """Name of a pool's Serve application."""
+    """Name of a pool's deployment, and of its Serve application if it has one of its own."""
     return f"pool-{pool}"

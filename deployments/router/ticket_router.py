@@ -53,6 +53,10 @@ class TicketRouter(PowerOfTwoChoicesRequestRouter):
         super().on_replica_actor_died(replica_id)
         self._publish(self.curr_replicas.values())
 
+    def on_replica_actor_unavailable(self, replica_id: ReplicaID) -> None:
+        super().on_replica_actor_unavailable(replica_id)
+        load_table.unreachable(replica_id.unique_id)
+
     def _publish(self, replicas: Iterable[RunningReplica]) -> None:
         load_table.publish(
             self._pool, [(item.replica_id.unique_id, item.replica_metadata) for item in replicas]

@@ -1,0 +1,102 @@
+"""Decisions on what this process knows now: its catalogue, its beliefs, its quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from routing.engine import Engine
+
+from deployments.router.eligible import EligibleModels
+from deployments.router.ports import CatalogueSource
+from deployments.router.quarantine import Quarantine
+from models.decision import Decision
+from models.errors import HubError, NoModelMatches, NothingFeasible, UnknownProfile
+from models.metrics import Meter
+from models.request import Requirements
+from routing.catalogue import Catalogue
+from routing.load import LoadTable
+
+
+class Decisions:
+    """Asks the engine, and measures its answers. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        source: CatalogueSource,
+        load: LoadTable,
+        quarantine: Quarantine,
+        clock: Callable[[], int],
+        rng: Random,
+        meter: Meter,
+    ) -> None:
+        self._engine = engine
+        self._source = source
+        self._load = load
+        self._eligible = EligibleModels(source, quarantine)
+        self._clock = clock
+        self._rng = rng
+        self._meter = meter
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self._source.catalogue
+
+    @property
+    def ready(self) -> bool:
+        return self._source.complete
+
+    def decide(
+        self, requirements: Requirements, *, attempt: int = 1, exclude: frozenset[str] = frozenset()
+    ) -> Decision:
+        """Choose a model and a replica, but none of those excluded. Raises as the engine does."""
+        begun_ns = self._clock()
+        try:
+            decision = self._decide(requirements, begun_ns, attempt=attempt, exclude=exclude)
+        except HubError as error:
+            self._count(requirements, model="none", outcome=error.code)
+            raise
+        self._count(requirements, model=str(decision.chosen), outcome="routed")
+        labels = {"profile": requirements.profile}
+        self._meter.observe("hub_decision_us", labels, (self._clock() - begun_ns) / 1e3)
+        self._meter.observe("hub_p_meet", labels, decision.promise.p_meet)
+        return decision
+
+    def _decide(
+        self, requirements: Requirements, now_ns: int, *, attempt: int, exclude: frozenset[str]
+    ) -> Decision:
+        """The first of the eligible catalogues that has an answer; else the refusal of the whole one."""
+        *reduced, whole = self._eligible.catalogues(now_ns)
+        for catalogue in reduced:
+            try:
+                return self._ask(requirements, catalogue, now_ns, attempt=attempt, exclude=exclude)
+            except (NoModelMatches, NothingFeasible):
+                continue
+        return self._ask(requirements, whole, now_ns, attempt=attempt, exclude=exclude)
+
+    def _ask(
+        self,
+        requirements: Requirements,
+        catalogue: Catalogue,
+        now_ns: int,
+        *,
+        attempt: int,
+        exclude: frozenset[str],
+    ) -> Decision:
+        return self._engine.decide(
+            requirements,
+            catalogue,
+            self._load.snapshot(now_ns),
+            now_ns=now_ns,
+            rng=self._rng,
+            attempt=attempt,
+            exclude=exclude,
+        )
+
+    def _count(self, requirements: Requirements, *, model: str, outcome: str) -> None:
+        known = outcome != UnknownProfile.code  # what a client made up is no label
+        profile = requirements.profile if known else "unknown"
+        labels = {"profile": profile, "model": model, "outcome": outcome}
+        self._meter.count("hub_decisions_total", labels)

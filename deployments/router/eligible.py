@@ -1,0 +1,43 @@
+"""The catalogue without the models that are in quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deployments.router.ports import CatalogueSource
+from deployments.router.quarantine import Quarantine
+from routing.catalogue import Catalogue
+
+
+class EligibleModels:
+    """Catalogues to decide with, best first: without the quarantined models, then with them.
+
+    A quarantined model is never the reason for having no answer at all. The reduced catalogue is compiled
+    once per change and kept.
+    """
+
+    def __init__(self, source: CatalogueSource, quarantine: Quarantine) -> None:
+        self._source = source
+        self._quarantine = quarantine
+        self._whole: Catalogue | None = None
+        self._without: frozenset[str] = frozenset()
+        self._reduced: Catalogue | None = None
+
+    def catalogues(self, now_ns: int) -> Iterator[Catalogue]:
+        """One catalogue, or two while a model of it is in quarantine."""
+        whole = self._source.catalogue
+        without = self._quarantine.shut_out(now_ns).intersection(whole.keys)
+        if without:
+            yield self._without_models(whole, without)
+        yield whole
+
+    def _without_models(self, whole: Catalogue, without: frozenset[str]) -> Catalogue:
+        if self._reduced is None or whole is not self._whole or without != self._without:
+            self._whole, self._without = whole, without
+            self._reduced = Catalogue.of(
+                [card for card in whole.cards if str(card.key) not in without],
+                version=whole.version,
+                evidence_cursor=whole.evidence_cursor,
+                entitlements=whole.entitlements,
+            )
+        return self._reduced

@@ -1,0 +1,109 @@
+"""Puts a routed client together inside a replica: the one place where its parts meet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+
+from routing.engine import Engine
+
+from deployments.router import load_table
+from deployments.router.attempts import Attempts
+from deployments.router.catalogue_tail import CatalogueTail
+from deployments.router.config import RouterConfig
+from deployments.router.decisions import Decisions
+from deployments.router.pools import ServePools
+from deployments.router.ports import CatalogueSource, Pools
+from deployments.router.quarantine import Quarantine
+from deployments.router.routed_client import RoutedClient
+from messaging.ports import EventBus
+from models.metrics import Meter
+from routing.load import LoadTable
+from routing.profiles import load_profiles
+
+
+def assemble(
+    *,
+    engine: Engine,
+    pools: Pools,
+    source: CatalogueSource,
+    load: LoadTable,
+    clock: Callable[[], int],
+    rng: Random,
+    meter: Meter,
+) -> RoutedClient:
+    """A routed client over these parts, with a quarantine of its own."""
+    quarantine = Quarantine()
+    return RoutedClient(
+        decisions=Decisions(
+            engine=engine,
+            source=source,
+            load=load,
+            quarantine=quarantine,
+            clock=clock,
+            rng=rng,
+            meter=meter,
+        ),
+        pools=pools,
+        attempts=Attempts(load, quarantine, clock=clock, meter=meter),
+        clock=clock,
+        rng=rng,
+        meter=meter,
+    )
+
+
+class Routing:
+    """A routed client and the tasks that keep it informed. `open` it in the event loop that will call it.
+
+    It is usable at once: until the catalogue and the pools are there, `client.ready()` is false and decisions
+    are refused with what is missing.
+    """
+
+    def __init__(
+        self,
+        config: RouterConfig,
+        bus: EventBus,
+        *,
+        room: str,
+        clock: Callable[[], int],
+        rng: Random,
+        meter: Meter,
+    ) -> None:
+        self._config = config
+        self.tail = CatalogueTail(bus, room=room, clock=clock, rng=rng, meter=meter)
+        self.pools = ServePools(
+            config.pools,
+            by_reference_from=config.by_reference_from_bytes,
+            seen=lambda pool: bool(load_table.TABLE.replicas(pool)),
+        )
+        self.client = assemble(
+            engine=Engine(load_profiles(config.profiles)),
+            pools=self.pools,
+            source=self.tail,
+            load=load_table.TABLE,
+            clock=clock,
+            rng=rng,
+            meter=meter,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def open(self) -> None:
+        """Start to follow the catalogue and to bring up the pools."""
+        self._tasks = [
+            asyncio.create_task(self.tail.run()),
+            asyncio.create_task(self.pools.open(seen_timeout_s=self._config.seen_timeout_s)),
+        ]
+
+    def check(self) -> None:
+        """Raises what ended one of the tasks for good; call it from the replica's health check."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
+
+    async def close(self) -> None:
+        """Stop the tasks. Calls in flight are not touched."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.pools.close()

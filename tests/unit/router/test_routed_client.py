@@ -1,0 +1,391 @@
+"""The path of a routed call: decide, reserve, call, learn, answer, once more elsewhere if need be.
+
+Engine and load table are the shipped ones; the pools are scripted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import numpy as np
+import pytest
+
+from deployments.router.attempts import Attempts
+from deployments.router.decisions import Decisions
+from deployments.router.quarantine import Quarantine
+from deployments.router.replies import Refusal, Reply
+from deployments.router.routed_client import RoutedClient
+from models.answer import Answer
+from models.card import ModelCard
+from models.decision import Ticket
+from models.errors import (
+    BadShape,
+    DeadlineExpired,
+    HubError,
+    InferenceFailed,
+    NothingFeasible,
+    ReplicaBusy,
+    ReplicaLost,
+    TicketRefused,
+    UnknownProfile,
+)
+from models.forecast import Forecast, InferCall, InferReply, LoadReport
+from models.metrics import MemoryMeter
+from models.request import Requirements
+from models.task import CONTEXT_FEATURES, TIME_SERIES_FORECAST, WINDOW, DataSize
+from routing.catalogue import Catalogue
+from routing.engine import Engine
+from routing.load import LoadTable, ReplicaMeta
+from routing.profiles import load_profiles
+from tests.support.cards import a_card
+from tests.support.eventually import eventually
+
+PROFILES: Final = Path(__file__).parents[3] / "config" / "profiles.yaml"
+CARDS: Final = (a_card("quick", warm_ms=1.0), a_card("steady", warm_ms=3.0))
+FORECAST: Final = Forecast(
+    q05=-1, q50=0, q95=1, lower=-1, upper=1, level=0.9, prob_up=0.5, in_distribution=True
+)
+Script = Callable[[InferCall, Ticket], "HubError | None"]
+
+
+@dataclass
+class ScriptedPools:
+    """Answers each call as `script` says: None answers, an error is raised; `refuse` sends it as a reply."""
+
+    script: Script = lambda call, ticket: None
+    refuse: bool = False
+    takes_s: float = 0.0
+    ready: bool = True
+    sent: list[Ticket] = field(default_factory=list)
+    cancelled: int = 0
+
+    def send(self, call: InferCall, ticket: Ticket) -> ScriptedResponse:
+        self.sent.append(ticket)
+        return ScriptedResponse(self, call, ticket)
+
+    @property
+    def tried(self) -> list[str]:
+        """Replicas in the order in which they were called."""
+        return [ticket.replica for ticket in self.sent]
+
+
+@dataclass
+class ScriptedResponse:
+    """One scripted call on its way."""
+
+    pools: ScriptedPools
+    call: InferCall
+    ticket: Ticket
+
+    async def reply(self) -> Reply:
+        if self.pools.takes_s:
+            await asyncio.sleep(self.pools.takes_s)
+        error = self.pools.script(self.call, self.ticket)
+        load = LoadReport(
+            replica=self.ticket.replica,
+            boot="b",
+            seq=len(self.pools.sent),
+            queued=0,
+            in_service=0,
+            slots=2,
+            service_ms=1.5,
+            queue_ms=0.25,
+            rows=len(self.call.window),
+        )
+        if error is None:
+            return InferReply([FORECAST] * len(self.call.window), "a" * 64, "c1", 1, 2, load)
+        if self.pools.refuse:
+            return Refusal(error, load)
+        raise error
+
+    def cancel(self) -> None:
+        self.pools.cancelled += 1
+
+
+@dataclass(frozen=True)
+class FixedCatalogue:
+    """A catalogue without a broker."""
+
+    catalogue: Catalogue
+    complete: bool = True
+
+
+@dataclass
+class Hub:
+    """A routed client and everything it learns into."""
+
+    client: RoutedClient
+    pools: ScriptedPools
+    load: LoadTable
+    meter: MemoryMeter
+
+    async def infer(self, *, within_s: float = 5.0, profile: str = "performance_optimized") -> Answer:
+        """One call for two windows."""
+        return await self.client.infer(
+            wanted(within_s=within_s, profile=profile),
+            np.zeros((2, WINDOW), np.float32),
+            np.zeros((2, len(CONTEXT_FEATURES)), np.float32),
+            traceparent="",
+        )
+
+    def in_flight(self) -> float:
+        """Our own calls that the load table believes to be on their way; what it heard of others has faded."""
+        in_a_minute = time.time_ns() + 60_000_000_000
+        return round(float(self.load.snapshot(in_a_minute).calls.sum()), 6)
+
+    def counted(self, name: str, **labels: str) -> float:
+        """A counter's value."""
+        return self.meter.values.get((name, tuple(sorted(labels.items()))), 0.0)
+
+
+def wanted(*, within_s: float = 5.0, profile: str = "performance_optimized") -> Requirements:
+    """What the calls of this file ask for."""
+    return Requirements(
+        task=TIME_SERIES_FORECAST.name,
+        rows=2,
+        data_size=DataSize.SMALL,
+        deadline_ns=time.time_ns() + int(within_s * 1e9),
+        profile=profile,
+    )
+
+
+def a_hub(
+    pools: ScriptedPools, *, replicas: Sequence[str] = ("r1", "r2"), cards: Sequence[ModelCard] = CARDS
+) -> Hub:
+    """A client over one pool with these replicas, each holding all models."""
+    load, meter, quarantine = LoadTable(), MemoryMeter(), Quarantine()
+    meta = ReplicaMeta("pool", "cpu", 2, {str(card.key): list(card.warm) for card in cards})
+    load.replicas_updated("pool", [(name, meta) for name in replicas])
+    decisions = Decisions(
+        engine=Engine(load_profiles(PROFILES.read_text(encoding="utf-8"))),
+        source=FixedCatalogue(Catalogue.of(cards, version=7)),
+        load=load,
+        quarantine=quarantine,
+        clock=time.time_ns,
+        rng=Random(1),
+        meter=meter,
+    )
+    client = RoutedClient(
+        decisions=decisions,
+        pools=pools,
+        attempts=Attempts(load, quarantine, clock=time.time_ns, meter=meter),
+        clock=time.time_ns,
+        rng=Random(2),
+        meter=meter,
+    )
+    return Hub(client, pools, load, meter)
+
+
+def first_time(error: HubError) -> Script:
+    """A script in which the first call fails and all others are answered."""
+    calls: list[InferCall] = []
+
+    def script(call: InferCall, ticket: Ticket) -> HubError | None:
+        calls.append(call)
+        return error if len(calls) == 1 else None
+
+    return script
+
+
+async def test_answers_with_decision_lineage_and_stages() -> None:
+    """The answer says which replica and artefact made it, and when each stage was reached."""
+    hub = a_hub(ScriptedPools())
+    answer = await hub.infer()
+
+    assert len(answer.forecasts) == 2
+    assert answer.lineage.model == answer.decision.chosen.name == "quick"
+    assert answer.lineage.replica == hub.pools.tried[0]
+    assert (answer.lineage.artifact_sha256, answer.lineage.attempts) == ("a" * 64, 1)
+    assert (answer.lineage.inference_us, answer.lineage.queue_us) == (1500, 250)
+    assert answer.stages["decided"] <= answer.stages["sent"] <= answer.stages["inferred"]
+    assert answer.decision.catalogue_version == 7
+
+
+async def test_the_ticket_binds_call_and_decision() -> None:
+    """What is sent names the decision's model, replica, level and deadline."""
+    hub = a_hub(ScriptedPools())
+    answer = await hub.infer()
+    ticket = hub.pools.sent[0]
+
+    assert ticket.decision_id == answer.decision.decision_id
+    assert (str(ticket.model), ticket.replica) == (str(answer.decision.chosen), answer.decision.replica)
+    assert ticket.interval_level == answer.decision.promise.interval_level
+
+
+@pytest.mark.parametrize("refuse", [True, False], ids=["refusal", "exception"])
+@pytest.mark.parametrize(
+    "error", [TicketRefused("gone"), ReplicaBusy("full"), ReplicaLost("dead"), InferenceFailed("broke")]
+)
+async def test_tries_once_more_elsewhere(error: HubError, *, refuse: bool) -> None:
+    """A replica that did not answer costs a second attempt on another one, and the caller sees no error."""
+    hub = a_hub(ScriptedPools(first_time(error), refuse=refuse))
+
+    answer = await hub.infer()
+
+    assert (answer.decision.attempt, answer.lineage.attempts) == (2, 2)
+    assert len(set(hub.pools.tried)) == 2
+    assert hub.in_flight() == 0
+
+
+async def test_never_tries_a_third_time() -> None:
+    """After two attempts the last error is the caller's."""
+    hub = a_hub(ScriptedPools(lambda call, ticket: ReplicaBusy(f"{ticket.replica} is full")))
+
+    with pytest.raises(ReplicaBusy, match="is full"):
+        await hub.infer()
+
+    assert len(hub.pools.sent) == 2
+
+
+async def test_without_a_second_replica_the_first_error_stands() -> None:
+    """Where nothing else can answer, the caller learns what happened and not that nothing matches."""
+    hub = a_hub(ScriptedPools(lambda call, ticket: ReplicaLost("dead")), replicas=["r1"])
+
+    with pytest.raises(ReplicaLost):
+        await hub.infer()
+
+
+@pytest.mark.parametrize("error", [BadShape("window was short"), DeadlineExpired("late")])
+async def test_what_another_replica_cannot_mend_is_not_repeated(error: HubError) -> None:
+    """Bad input and spent time are raised at once."""
+    hub = a_hub(ScriptedPools(lambda call, ticket: error, refuse=True))
+
+    with pytest.raises(type(error)):
+        await hub.infer()
+
+    assert len(hub.pools.sent) == 1
+
+
+async def test_a_timeout_stops_the_call() -> None:
+    """At the deadline the call is cancelled where it runs, and the caller gets DeadlineExpired."""
+    hub = a_hub(ScriptedPools(takes_s=5))
+    begun = time.monotonic()
+
+    with pytest.raises(DeadlineExpired):
+        await hub.infer(within_s=0.1)
+
+    assert time.monotonic() - begun < 2
+    assert hub.pools.cancelled == 1
+    assert hub.in_flight() == 0
+
+
+async def test_a_caller_that_gives_up_stops_the_call() -> None:
+    """Cancelling the caller cancels the call and releases its reservation."""
+    hub = a_hub(ScriptedPools(takes_s=5))
+    task = asyncio.create_task(hub.infer())
+    await eventually(lambda: hub.pools.sent)
+    assert hub.in_flight() == 1
+
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert hub.pools.cancelled == 1
+    assert hub.in_flight() == 0
+
+
+async def test_calls_at_once_spread_over_the_replicas() -> None:
+    """Each decision sees the reservations of those before it."""
+    hub = a_hub(ScriptedPools(takes_s=0.01))
+
+    await asyncio.gather(*(hub.infer() for _ in range(8)))
+
+    assert sorted(hub.pools.tried.count(replica) for replica in ("r1", "r2")) == [4, 4]
+
+
+async def test_a_lost_replica_is_avoided_at_once() -> None:
+    """After a crash the next decisions go elsewhere, although the corpse is still listed."""
+    dead: set[str] = set()
+
+    def script(call: InferCall, ticket: Ticket) -> HubError | None:
+        dead.add(ticket.replica) if not dead else None
+        return ReplicaLost("dead") if ticket.replica in dead else None
+
+    hub = a_hub(ScriptedPools(script), replicas=["r1", "r2", "r3"])
+    await hub.infer()
+    for _ in range(10):
+        assert (await hub.infer()).decision.attempt == 1
+
+    assert hub.pools.tried.count(next(iter(dead))) == 1
+
+
+async def test_a_model_that_crashes_twice_is_not_chosen_again() -> None:
+    """The second crash of a model in a row shuts it out; requests are answered by another model."""
+
+    def script(call: InferCall, ticket: Ticket) -> HubError | None:
+        return ReplicaLost("dead") if call.model == "quick@1" else None
+
+    hub = a_hub(ScriptedPools(script), replicas=["r1", "r2", "r3", "r4", "r5"])
+    with pytest.raises(ReplicaLost):
+        await hub.infer()
+
+    answers = [await hub.infer() for _ in range(5)]
+
+    assert {(answer.decision.chosen.name, answer.decision.attempt) for answer in answers} == {("steady", 1)}
+
+
+async def test_the_last_model_is_never_shut_out() -> None:
+    """Where the quarantined model is the only one, it is still asked."""
+    crashes = [ReplicaLost("dead"), ReplicaLost("dead")]
+    pools = ScriptedPools(lambda call, ticket: crashes.pop() if crashes else None)
+    hub = a_hub(pools, replicas=["r1", "r2", "r3", "r4"], cards=CARDS[:1])
+    with pytest.raises(ReplicaLost):
+        await hub.infer()
+
+    assert (await hub.infer()).decision.chosen.name == "quick"
+
+
+async def test_a_decision_alone_reserves_and_sends_nothing() -> None:
+    """`decide` says where a call would go, and leaves no trace in the load."""
+    hub = a_hub(ScriptedPools())
+    decision = hub.client.decide(wanted())
+
+    assert decision.replica in {"r1", "r2"}
+    assert (hub.in_flight(), hub.pools.sent) == (0, [])
+
+
+async def test_without_replicas_nothing_is_feasible() -> None:
+    """Pools that are empty refuse with an error that may be retried."""
+    hub = a_hub(ScriptedPools(), replicas=[])
+
+    with pytest.raises(NothingFeasible) as caught:
+        await hub.infer()
+
+    assert caught.value.retryable
+
+
+async def test_an_unknown_profile_is_no_label() -> None:
+    """What a client made up is refused, and does not become a time series."""
+    hub = a_hub(ScriptedPools())
+    with pytest.raises(UnknownProfile):
+        await hub.infer(profile="made-up")
+
+    counted = hub.counted("hub_decisions_total", profile="unknown", model="none", outcome="unknown_profile")
+    assert counted == 1
+
+
+async def test_measures_attempts_and_promises() -> None:
+    """Attempts are counted by outcome, calls by whether the promise was kept."""
+    hub = a_hub(ScriptedPools(first_time(ReplicaBusy("full")), refuse=True))
+    await hub.infer()
+
+    assert hub.counted("hub_route_attempts_total", pool="pool", outcome="refused") == 1
+    assert hub.counted("hub_route_attempts_total", pool="pool", outcome="ok") == 1
+    assert hub.counted("hub_promise_met_total", profile="performance_optimized", met="true") == 1
+
+
+@pytest.mark.parametrize(
+    ("pools", "complete", "ready"), [(True, True, True), (False, True, False), (True, False, False)]
+)
+def test_is_ready_with_catalogue_and_pools(*, pools: bool, complete: bool, ready: bool) -> None:
+    """Ready once the catalogue was read to its end and the pools are up."""
+    hub = a_hub(ScriptedPools(ready=pools))
+    source = FixedCatalogue(Catalogue.of(CARDS, version=7), complete=complete)
+    hub.client._decisions._source = source
+
+    assert hub.client.ready() is ready
