@@ -24,7 +24,7 @@ from models.task import task_named
 MODEL_FILE: Final = "model.onnx"
 
 _NOWHERE: Final = "/dev/null/no-external-data"
-_LOAD_ERRORS: Final = (
+_ORT_ERRORS: Final = (
     ort_errors.Fail,
     ort_errors.InvalidArgument,
     ort_errors.InvalidGraph,
@@ -33,7 +33,6 @@ _LOAD_ERRORS: Final = (
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
 )
-_RUN_ERRORS: Final = _LOAD_ERRORS
 
 
 class Session:
@@ -89,7 +88,7 @@ class Session:
         """The graph's own outputs, uncalibrated; InferenceFailed if they are no distribution."""
         try:
             outputs = self._session.run(self._task.outputs, {"window": window, "context": context}, options)
-        except _RUN_ERRORS as error:
+        except _ORT_ERRORS as error:
             raise InferenceFailed(f"{self.card.key} failed: {error}") from error
         raw = RawOutputs(*outputs)
         if not (np.isfinite(outputs).all() and (raw.scale > 0).all()):
@@ -119,7 +118,7 @@ def _load(model: bytes, card: ModelCard) -> ort.InferenceSession:
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except _LOAD_ERRORS as error:
+    except _ORT_ERRORS as error:
         raise CardRejected(f"the artefact of {card.key} does not load: {error}", field=MODEL_FILE) from error
 
 

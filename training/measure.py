@@ -102,14 +102,15 @@ class Yardstick:
     ) -> CardedModel:
         """Time the model and write its card; skill is against `naive`."""
         card = self._card(model, status, trained)
-        warm = warm_profile(Session(model.artefact, card), self.parts.test)
+        session = Session(model.artefact, card)
+        warm = warm_profile(session, self.parts.test)
         evidence = tuple(
             evidence_of(
                 model.losses, naive.losses, self.parts.test, instrument=instrument, part=self.plan.test
             )
             for instrument in ("*", *self.plan.instruments)
         )
-        measured = {"warm": warm, "cost": cost_of(warm), "evidence": evidence}
+        measured = {"warm": warm, "cost": cost_of(session, self.parts.test), "evidence": evidence}
         return CardedModel(model.artefact, card.model_copy(update=measured))
 
     def _card(self, model: Measured, status: ModelStatus, trained: dict[str, str]) -> ModelCard:

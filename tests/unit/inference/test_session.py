@@ -230,7 +230,7 @@ def test_loading_takes_no_thread_pool() -> None:
     for session in sessions:
         session.run(tiny.window(), tiny.context(), level=0.9)
 
-    assert _threads() == before
+    assert _threads() <= before  # threads of earlier tests may still be ending
 
 
 def _threads() -> int:
