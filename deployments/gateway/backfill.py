@@ -116,6 +116,9 @@ class SignalBackfill:
     async def _origin(self, source: Source) -> Prediction | Skipped | None:
         """The record of `hub.predictions` a signal names; None once retention has removed it."""
         topic, offset, origin = PREDICTIONS.name, source.offset, None
+        first, end = await self._bus.bounds(topic, source.partition)
+        if not first <= offset < end:
+            return None
         async for records in self._bus.read(topic, source.partition, offset, offset + 1):
             for record in records:
                 origin = decode_owed(record.value or b"")

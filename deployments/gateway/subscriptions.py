@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import orjson
 
 from messaging.ports import EventBus, LogRecord, Producer, Record
 from messaging.topics import SUBSCRIPTIONS, partition_of
-from models.errors import AppendUnknown
+from models.errors import AppendUnknown, Forbidden
 from models.principal import Principal
 from models.subscription import Subscription, subscription_key
 
@@ -108,16 +108,29 @@ class SubscriptionReader:
 
     async def of(self, principal: Principal) -> list[Subscription]:
         """All subscriptions of the caller, by account, strategy and symbol."""
-        partition = partition_of_user(principal.user_id)
-        fold = self._folds[partition]
-        async with fold.turn:
-            await self._catch_up(partition, fold)
-            own = fold.by_user.get(principal.user_id, {})
-            return [own[address] for address in sorted(own) if own[address].tenant_id == principal.tenant_id]
+        own = await self._of_user(principal.user_id)
+        return [own[address] for address in sorted(own) if own[address].tenant_id == principal.tenant_id]
+
+    async def check_user_id(self, principal: Principal) -> None:
+        """Raise Forbidden if another tenant has a user of this id.
+
+        User ids are unique across tenants. Should two be alike nevertheless, the second must not write: a
+        subscription's key does not hold the tenant, so it would replace the first one's.
+        """
+        own = await self._of_user(principal.user_id)
+        if any(item.tenant_id != principal.tenant_id for item in own.values()):
+            raise Forbidden("this user id is in use; ask for another one")
 
     async def find(self, principal: Principal, address: Address) -> Subscription | None:
         """One subscription of the caller."""
         return next((item for item in await self.of(principal) if address_of(item) == address), None)
+
+    async def _of_user(self, user_id: str) -> Mapping[Address, Subscription]:
+        partition = partition_of_user(user_id)
+        fold = self._folds[partition]
+        async with fold.turn:
+            await self._catch_up(partition, fold)
+            return dict(fold.by_user.get(user_id, {}))
 
     async def _catch_up(self, partition: int, fold: _Fold) -> None:
         first, end = await self._bus.bounds(SUBSCRIPTIONS.name, partition)

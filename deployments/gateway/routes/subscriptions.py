@@ -66,6 +66,7 @@ async def subscribe(
     """Subscribe, or change the risk settings; signals follow from the next due slot on."""
     _check_offer(hub, address)
     _check_entitled(hub, caller)
+    await hub.subscribed.check_user_id(caller)
     wanted = Subscription(
         user_id=caller.user_id,
         tenant_id=caller.tenant_id,
