@@ -41,6 +41,7 @@ def _quantiles(name: str, *by: str) -> tuple[Query, ...]:
 
 
 _MET: Final = 'met="true"'
+_DELIVERED: Final = 'stage="delivered"'
 _FAILED: Final = 'status=~"5.."'
 
 NOW: Final = Row(
@@ -74,16 +75,10 @@ NOW: Final = Row(
             now=True,
         ),
         Panel(
-            "Server errors",
-            "Share of HTTP requests answered with 5xx.",
-            "percentunit",
-            (
-                Query(
-                    f"({rate('hub_requests_total', where=_FAILED)} or vector(0))"
-                    f" / {rate('hub_requests_total')}",
-                    "5xx",
-                ),
-            ),
+            "Tick to signal, p99",
+            "From the tick that closed the bar to Kafka's acknowledgement of the signals.",
+            "ms",
+            (Query(quantile("hub_stage_ms", 0.99, where=_DELIVERED), "p99"),),
             now=True,
         ),
     ),
@@ -180,9 +175,10 @@ MARKET: Final = Row(
         ),
         Panel(
             "From the tick to each stage",
-            "Wall time since the tick that closed the bar, by who measured it.",
+            "Wall time since the tick that closed the bar. `acked`: the prediction is in Kafka;"
+            " `delivered`: the signals are.",
             "ms",
-            _quantiles("hub_stage_ms", "deployment", "stage"),
+            _quantiles("hub_stage_ms", "stage"),
         ),
         Panel(
             "Signals by kind",
@@ -238,6 +234,18 @@ OWNERSHIP: Final = Row(
 HTTP: Final = Row(
     "HTTP",
     (
+        Panel(
+            "Server errors",
+            "Share of HTTP requests answered with 5xx.",
+            "percentunit",
+            (
+                Query(
+                    f"({rate('hub_requests_total', where=_FAILED)} or vector(0))"
+                    f" / {rate('hub_requests_total')}",
+                    "5xx",
+                ),
+            ),
+        ),
         Panel(
             "Requests by route and status",
             "As the gateway answered them.",

@@ -18,9 +18,9 @@ _APPLICATIONS: Final = 'application=~"$application"'
 _WINDOW: Final = "$__rate_interval"
 
 
-def rate(name: str, *by: str, where: str = "", window: str = _WINDOW) -> str:
+def rate(name: str, *by: str, where: str = "") -> str:
     """Increments a second of a counter, summed over everything but `by`."""
-    return f"sum{_by(name, by)} (rate({_series(name, MetricKind.COUNTER, where=where)}[{window}]))"
+    return f"sum{_by(name, by)} (rate({_series(name, MetricKind.COUNTER, where=where)}[{_WINDOW}]))"
 
 
 def total(name: str, *by: str, window: str) -> str:
@@ -39,9 +39,9 @@ def gauge(name: str, how: Literal["min", "max", "sum"], *by: str) -> str:
     return f"{how}{_by(name, by)} ({_series(name, MetricKind.GAUGE)})"
 
 
-def quantile(name: str, share: float, *by: str) -> str:
+def quantile(name: str, share: float, *by: str, where: str = "") -> str:
     """A quantile of a histogram, by interpolation between its bucket bounds."""
-    buckets = _series(name, MetricKind.HISTOGRAM, suffix="_bucket")
+    buckets = _series(name, MetricKind.HISTOGRAM, suffix="_bucket", where=where)
     return f"histogram_quantile({share}, sum{_by(name, by, 'le')} (rate({buckets}[{_WINDOW}])))"
 
 

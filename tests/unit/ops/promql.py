@@ -1,4 +1,4 @@
-"""Just enough PromQL to judge a board: which series an expression reads, by which labels, and nothing else."""
+"""Enough PromQL to judge a board: which series an expression reads, by which labels, and nothing else."""
 
 from __future__ import annotations
 
