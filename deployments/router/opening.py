@@ -6,19 +6,19 @@ import asyncio
 from collections.abc import Callable
 from random import Random
 
-from routing.engine import Engine
-
 from deployments.router import load_table
 from deployments.router.attempts import Attempts
 from deployments.router.catalogue_tail import CatalogueTail
 from deployments.router.config import RouterConfig
 from deployments.router.decisions import Decisions
+from deployments.router.ejections import measure_ejections
 from deployments.router.pools import ServePools
 from deployments.router.ports import CatalogueSource, Pools
 from deployments.router.quarantine import Quarantine
 from deployments.router.routed_client import RoutedClient
 from messaging.ports import EventBus
 from models.metrics import Meter
+from routing.engine import Engine
 from routing.load import LoadTable
 from routing.profiles import load_profiles
 
@@ -71,6 +71,8 @@ class Routing:
         meter: Meter,
     ) -> None:
         self._config = config
+        self._clock = clock
+        self._meter = meter
         self.tail = CatalogueTail(bus, room=room, clock=clock, rng=rng, meter=meter)
         self.pools = ServePools(
             config.pools,
@@ -89,10 +91,13 @@ class Routing:
         self._tasks: list[asyncio.Task[None]] = []
 
     def open(self) -> None:
-        """Start to follow the catalogue and to bring up the pools."""
+        """Start to follow the catalogue, to bring up the pools and to measure what is ejected."""
         self._tasks = [
             asyncio.create_task(self.tail.run()),
             asyncio.create_task(self.pools.open(seen_timeout_s=self._config.seen_timeout_s)),
+            asyncio.create_task(
+                measure_ejections(load_table.TABLE, self._config.pools, clock=self._clock, meter=self._meter)
+            ),
         ]
 
     def check(self) -> None:
