@@ -22,5 +22,9 @@ async def open_bus(config: KafkaConfig, *, client_id: str) -> EventBus:
 async def open_feed(config: NatsConfig, *, name: str) -> MarketFeed:
     """A feed with its streams in place; BrokerUnavailable names the servers if none answers."""
     feed = NatsFeed(config, name)
-    await feed.start()
+    try:
+        await feed.start()
+    except BaseException:
+        await feed.close()
+        raise
     return feed

@@ -69,7 +69,7 @@ class NatsFeed:
         messages = follow(
             self._connected, self._js, TICKS_STREAM, subjects=[*symbol_of, CLOCK_SUBJECT], after=after
         )
-        async with aclosing(messages):
+        async with translated("follow the market"), aclosing(messages):
             async for message in messages:
                 item = self._read(message, symbol_of.get(message.subject))
                 if item is not None and (since_ms is None or _market_ms(item) >= since_ms):
@@ -115,6 +115,8 @@ class NatsFeed:
         """See `MarketFeed.ping`."""
         async with translated("ping"), asyncio.timeout(timeout_s):
             await self._connected.flush()
+        if not self._connected.is_connected:  # then flush() has returned without having asked anybody
+            raise BrokerUnavailable("ping: NATS is not connected")
 
     async def close(self) -> None:
         """Bounded, whatever the server does."""

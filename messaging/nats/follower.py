@@ -18,6 +18,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import APIError, NotFoundError, ServerError, ServiceUnavailableError
 
 _HEARTBEAT_S: Final = 1.0
 _SILENCE_S: Final = 2.5
@@ -109,7 +110,9 @@ async def follow(
     while True:
         try:
             reading = await open_reading(client, js, stream, subjects=subjects, after=after)
-        except (NatsError, TimeoutError):
+        except (NatsError, TimeoutError) as error:
+            if _is_final(error):
+                raise
             await asyncio.sleep(_RETRY_S)
             continue
         try:
@@ -118,3 +121,10 @@ async def follow(
                 yield message
         finally:
             await reading.close()
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether the server understood and refused. A missing stream is made again after a server's restart."""
+    return isinstance(error, APIError) and not isinstance(
+        error, (NotFoundError, ServerError, ServiceUnavailableError)
+    )

@@ -20,7 +20,7 @@ async def sequence_before(js: JetStreamContext, since_ms: int | None) -> int:
     state = (await js.stream_info(TICKS_STREAM)).state
     if since_ms is None:
         return state.last_seq
-    low, high = state.first_seq - 1, state.last_seq
+    low, high = max(state.first_seq - 1, 0), state.last_seq
     while low < high:
         middle = (low + high + 1) // 2
         sequence, clock = await _clock_from(js, middle)

@@ -1,0 +1,255 @@
+"""The market feed contract on the memory market and on a NATS server, and what only a wire shows."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import nats as client
+import orjson
+import pytest
+from nats.aio.msg import Msg
+from nats.js.api import StreamConfig
+from nats.js.errors import NotFoundError
+
+from messaging.config import NatsConfig
+from messaging.connect import open_feed
+from messaging.memory import MemoryFeed, MemoryMarket, Process
+from messaging.nats import NatsFeed
+from messaging.ports import MarketFeed
+from messaging.subjects import BARS_STREAM, TICKS_STREAM
+from models.errors import BrokerUnavailable, TopicMismatch
+from models.market import Tick
+from serve_app.servers.bundled import nats
+from serve_app.servers.ports import free_ports
+from serve_app.servers.process import ServerProcess
+from tests.contracts.market_feed import MarketFeedContract, clock, following, take, tick
+from tests.support.eventually import eventually
+
+CONTRACT = Path(__file__).parents[2] / "docs" / "nats-tick-contract.md"
+
+
+class Memory(MemoryMarket):
+    """A market whose server can go away."""
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        self.stop()
+        yield
+        self.start()
+
+
+class TestMemoryFeed(MarketFeedContract):
+    """The double that simulations run on."""
+
+    @pytest.fixture
+    def market(self) -> Memory:
+        return Memory(random.Random(1))
+
+    @pytest.fixture
+    def feed(self, market: Memory) -> MarketFeed:
+        return MemoryFeed(market, Process("feed"))
+
+    @pytest.fixture
+    def other(self, market: Memory) -> MarketFeed:
+        return MemoryFeed(market, Process("other"))
+
+
+class Server:
+    """A NATS server that belongs to these tests."""
+
+    def __init__(self, process: ServerProcess) -> None:
+        self.process = process
+        self.config = NatsConfig(servers=(f"nats://{process.address}",), ping_interval_s=0.3)
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        """Killed and started again: what lay in its memory is lost."""
+        self.process.kill()
+        yield
+        self.process.start()
+        await asyncio.to_thread(self.process.wait_ready)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """NATS, to be frozen and killed."""
+    process = nats(tmp_path_factory.mktemp("nats"))
+    process.start()
+    try:
+        process.wait_ready()
+        yield Server(process)
+    finally:
+        process.stop()
+
+
+@pytest.mark.nats
+class TestNatsFeed(MarketFeedContract):
+    """The real thing, with a stream that is empty at the beginning of each test."""
+
+    @pytest.fixture
+    async def market(self, server: Server) -> Server:
+        connection = await client.connect(server.config.servers[0])
+        with suppress(NotFoundError):
+            await connection.jetstream().delete_stream(TICKS_STREAM)
+        await connection.close()
+        return server
+
+    @pytest.fixture
+    async def feed(self, market: Server) -> AsyncIterator[NatsFeed]:
+        feed = NatsFeed(market.config, "feed")
+        await feed.start()
+        yield feed
+        await feed.close()
+
+    @pytest.fixture
+    async def other(self, market: Server) -> AsyncIterator[NatsFeed]:
+        feed = NatsFeed(market.config, "other")
+        await feed.start()
+        yield feed
+        await feed.close()
+
+    async def test_what_is_no_tick_is_counted_and_left_out(self, feed: NatsFeed, other: NatsFeed) -> None:
+        """Broken JSON, impossible prices and a foreign symbol do not stop the stream, and are not hidden."""
+        good = tick("EURUSD", 1)
+        for payload in (
+            b"{",
+            b"[]",
+            orjson.dumps(orjson.loads(orjson.dumps(good)) | {"bid": -1.0}),
+            orjson.dumps(orjson.loads(orjson.dumps(good)) | {"ask": 1e999}),
+            orjson.dumps(orjson.loads(orjson.dumps(good)) | {"seq": 0}),
+            orjson.dumps(tick("NZDUSD", 1)),
+            orjson.dumps(good),
+        ):
+            await feed.publish("hub.v1.market.EURUSD.tick", payload)
+        async with following(other, ["EURUSD"], since_ms=0) as stream:
+            assert await take(stream, 1) == [good]
+
+        assert other.rejected == 6
+
+    async def test_a_request_under_rpc_reaches_its_responder(self, market: Server, feed: NatsFeed) -> None:
+        """No stream answers in its place, which one would on a subject that it keeps."""
+        connection = await client.connect(market.config.servers[0])
+
+        async def respond(message: Msg) -> None:
+            await message.respond(b"1.2345")
+
+        await connection.subscribe("rpc.market.price", cb=respond)
+        answer = await connection.request("rpc.market.price", b"EURUSD", timeout=5)
+        await connection.close()
+
+        assert answer.data == b"1.2345"
+
+    async def test_a_frozen_server_is_noticed(self, market: Server, feed: NatsFeed) -> None:
+        """Silence without a closed connection: after two unanswered pings publishing raises."""
+        market.process.freeze()
+        try:
+
+            async def noticed() -> bool:
+                try:
+                    await feed.publish_tick(tick("EURUSD", 1))
+                except BrokerUnavailable:
+                    return True
+                return False
+
+            await eventually(noticed, timeout_s=5)
+        finally:
+            market.process.thaw()
+        await eventually(lambda: _pings(feed))
+
+    async def test_a_slow_follower_loses_nothing(self, feed: NatsFeed, other: NatsFeed) -> None:
+        """Thousands of ticks while nobody takes any: all arrive, once and in order."""
+        async with following(other, ["EURUSD"], since_ms=0) as stream:
+            await feed.publish_tick(tick("EURUSD", 1))
+            await take(stream, 1)
+            for seq in range(2, 5001):
+                await feed.publish_tick(tick("EURUSD", seq))
+            found = [item for item in await take(stream, 4999) if isinstance(item, Tick)]
+
+        assert [item.seq for item in found] == list(range(2, 5001))
+
+    async def test_a_stream_with_other_settings_is_refused(self, market: Server) -> None:
+        """The hub neither works with it nor changes it; the error names the stream."""
+        connection = await client.connect(market.config.servers[0])
+        js = connection.jetstream()
+        await js.add_stream(StreamConfig(name=TICKS_STREAM, subjects=["hub.v1.market.*.tick"]))
+        with pytest.raises(TopicMismatch, match=TICKS_STREAM):
+            await open_feed(market.config, name="x")
+        await js.delete_stream(TICKS_STREAM)
+        await connection.close()
+
+    async def test_the_streams_are_as_the_contract_says(self, market: Server, feed: NatsFeed) -> None:
+        """Ten minutes of ticks in memory, two windows of bars on disk: the units arrived as meant."""
+        connection = await client.connect(market.config.servers[0])
+        ticks = (await connection.jetstream().stream_info(TICKS_STREAM)).config
+        bars = (await connection.jetstream().stream_info(BARS_STREAM)).config
+        await connection.close()
+
+        assert (ticks.max_age, ticks.storage, set(ticks.subjects or ())) == (
+            600,
+            "memory",
+            {"hub.v1.market.*.tick", "hub.v1.market.clock"},
+        )
+        assert (bars.max_msgs_per_subject, bars.storage) == (512, "file")
+
+    async def test_the_documented_publisher_works(
+        self, market: Server, other: NatsFeed, tmp_path: Path
+    ) -> None:
+        """The example in docs/nats-tick-contract.md, run as it stands, is read without a rejection."""
+        example = tmp_path / "publisher.py"
+        example.write_text(_python_example(CONTRACT.read_text()))
+        environment = {**os.environ, "NATS_URL": market.config.servers[0]}
+        publisher = await asyncio.create_subprocess_exec(sys.executable, str(example), env=environment)
+        assert await publisher.wait() == 0
+        async with following(other, ["EURUSD"], since_ms=0) as stream:
+            found = await take(stream, 4)
+
+        assert [type(item).__name__ for item in found] == ["Tick", "Tick", "Tick", "MarketClock"]
+        assert [item.seq for item in found if isinstance(item, Tick)] == [1, 2, 3]
+        assert other.rejected == 0
+
+
+async def test_a_feed_without_a_server_is_refused() -> None:
+    """Opening says which address did not answer, within its timeout, and leaves nothing running."""
+    (port,) = free_ports(1)
+    before = asyncio.all_tasks()
+    config = NatsConfig(servers=(f"nats://127.0.0.1:{port}",), request_timeout_s=0.5)
+    with pytest.raises(BrokerUnavailable, match=str(port)):
+        await open_feed(config, name="x")
+
+    await eventually(lambda: asyncio.all_tasks() <= before)
+
+
+async def test_memory_drops_ticks_when_told_to() -> None:
+    """The fault that simulates a lost tick leaves the clock alone and shows as a gap."""
+    market = MemoryMarket(random.Random(5))
+    market.faults.drop_tick = 0.5
+    feed = MemoryFeed(market, Process("p"))
+    for seq in range(1, 101):
+        await feed.publish_tick(tick("EURUSD", seq))
+    await feed.publish_clock(clock(1000))
+    async with following(feed, ["EURUSD"], since_ms=0) as stream:
+        found = await take(stream, len(market.messages))
+
+    assert 20 < len(found) < 80
+    assert found[-1] == clock(1000)
+
+
+async def _pings(feed: MarketFeed) -> bool:
+    try:
+        await feed.ping(timeout_s=0.5)
+    except BrokerUnavailable:
+        return False
+    return True
+
+
+def _python_example(markdown: str) -> str:
+    found = re.search(r"```python\n(.*?)```", markdown, re.DOTALL)
+    assert found, "the contract has no example"
+    return found[1]
