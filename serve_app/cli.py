@@ -13,6 +13,7 @@ from serve_app.commands import ask, run, streams, topics
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
     help="Central Hub: routed inference, and each user's signals in Kafka. Begin with `hub demo`.",
 )
 app.command()(run.demo)

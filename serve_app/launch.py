@@ -57,7 +57,7 @@ def local_settings(
         "kafka": {"bootstrap": ends.kafka, **broker_traits(broker)},
         "nats": {"servers": [ends.nats]},
         "redis": {"url": ends.redis},
-        "tokens": {"kind": "hs256", "secret": {"file": str(_new_secret(stack.run_dir))}},
+        "tokens": {"kind": "hs256", "secret": {"file": str(_new_secret(stack.run_dir)), "env": None}},
     }
     return load_settings(file, **{**local, **overrides})
 

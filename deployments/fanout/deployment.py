@@ -33,11 +33,11 @@ class Fanout:
         )
         self._running = asyncio.create_task(self._worker.run())
 
-    def status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, Any]:
         """What this replica owns, how far it is, and what became of what was owed."""
         return self._worker.status()
 
-    def check_health(self) -> None:
+    async def check_health(self) -> None:
         """Raises what ended the worker, or that a partition stays assigned without being live; then Serve
         starts a new replica.
         """

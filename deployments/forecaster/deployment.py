@@ -44,12 +44,12 @@ class Forecaster:
         )
         self._running = asyncio.create_task(self._worker.run())
 
-    def status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, Any]:
         """What the worker owns and how far it is; `ready` once it can also route."""
         routing = self._routing.client.ready()
         return {**self._worker.status(), "routing": routing, "ready": self._worker.ready and routing}
 
-    def check_health(self) -> None:
+    async def check_health(self) -> None:
         """Raises what ended the worker or its routing, or that a partition has been down for a minute, so
         that Serve starts a new replica.
         """

@@ -1,0 +1,94 @@
+"""Cuts each room's config out of the settings and binds the rooms into one Serve application.
+
+The gateway is the ingress. The other rooms are bound beside it, so that one application deploys, upgrades and
+ends them together; they find each other by name and talk through Kafka, never through the gateway.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ray.serve import Application
+
+from deployments.fanout.config import FanoutConfig
+from deployments.fanout.deployment import build_fanout
+from deployments.forecaster.config import ForecasterConfig
+from deployments.forecaster.deployment import build_forecaster
+from deployments.gateway.config import GatewayConfig
+from deployments.gateway.deployment import build_gateway
+from deployments.gateway.limits import load_tiers
+from deployments.pool.config import PoolConfig
+from deployments.pool.deployment import build_pool
+from deployments.registry.config import RegistryConfig
+from deployments.registry.deployment import build_registry
+from deployments.router.config import RouterConfig
+from models.strategy import Strategy, load_strategies
+from serve_app.settings import HubSettings, PoolSettings, read_text, resolved
+
+APP: Final = "hub"
+"""Name of the Serve application."""
+
+
+def build_hub(settings: HubSettings) -> Application:
+    """The whole hub. Cheap: reads configuration files, connects to nothing, resolves no secret."""
+    strategies = load_strategies(read_text(settings.strategies))
+    router = RouterConfig(
+        pools=tuple(pool.name for pool in settings.pools), profiles=read_text(settings.profiles)
+    )
+    beside = (
+        *(build_pool(pool_config(settings, pool)) for pool in settings.pools),
+        build_registry(RegistryConfig(repository=_repository(settings), kafka=settings.kafka)),
+        build_forecaster(forecaster_config(settings, router, strategies)),
+        build_fanout(fanout_config(settings, strategies)),
+    )
+    return build_gateway(gateway_config(settings, router, strategies), beside=beside)
+
+
+def pool_config(settings: HubSettings, pool: PoolSettings) -> PoolConfig:
+    """What one pool needs."""
+    return PoolConfig(
+        name=pool.name,
+        repository=_repository(settings),
+        models=pool.models,
+        replicas=pool.replicas,
+        slots=pool.slots,
+    )
+
+
+def forecaster_config(
+    settings: HubSettings, router: RouterConfig, strategies: tuple[Strategy, ...]
+) -> ForecasterConfig:
+    """What the forecaster needs."""
+    return ForecasterConfig(
+        kafka=settings.kafka,
+        nats=settings.nats,
+        router=router,
+        strategies=strategies,
+        workers=settings.forecaster_workers,
+    )
+
+
+def fanout_config(settings: HubSettings, strategies: tuple[Strategy, ...]) -> FanoutConfig:
+    """What the fan-out needs."""
+    return FanoutConfig(kafka=settings.kafka, strategies=strategies, workers=settings.fanout_workers)
+
+
+def gateway_config(
+    settings: HubSettings, router: RouterConfig, strategies: tuple[Strategy, ...]
+) -> GatewayConfig:
+    """What the gateway needs."""
+    return GatewayConfig(
+        router=router,
+        kafka=settings.kafka,
+        nats=settings.nats,
+        redis=settings.redis,
+        tokens=settings.tokens,
+        tiers=load_tiers(read_text(settings.tiers)),
+        strategies=strategies,
+        replicas=settings.gateway_replicas,
+        public_docs=settings.profile == "local",
+    )
+
+
+def _repository(settings: HubSettings) -> str:
+    return str(resolved(settings.repository))
