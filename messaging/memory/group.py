@@ -84,7 +84,7 @@ class Group:
 
     async def _beat(self) -> None:
         """Wait until the members have been heard again; a lone newcomer waits for nobody."""
-        alone = len(self._members) == 1 and self._stale
+        alone = len(self._members) == 1 and self._stale and self._broker.reachable(self._members[0].process)
         wait_s = 0.0 if alone else self._broker.heartbeat_s * (0.5 + self._broker.rng.random() / 2)
         await asyncio.sleep(wait_s)
         for member in self._members:
