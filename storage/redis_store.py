@@ -17,6 +17,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from models.base import Frozen
 from models.errors import StoreUnavailable
@@ -37,7 +38,7 @@ class RedisConfig(Frozen):
     ca_file: str | None = None
     timeout_ms: int = Field(80, gt=0, le=1000)
     rest_ms: int = Field(500, ge=0)
-    connections: int = Field(16, gt=0)
+    connections: int = Field(8, gt=0)
 
     @field_validator("url")
     @classmethod
@@ -115,6 +116,11 @@ class RedisFastStore:
 
 
 def _pool(config: RedisConfig) -> BlockingConnectionPool:
+    """A pool whose connections are usable at once.
+
+    redis-py's own greetings (protocol 3, its name, notices of maintenance) take four round trips: many
+    connections opened together would then outlast the bound of the calls that wait for them.
+    """
     timeout_s = config.timeout_ms / 1000
     tls = {"ssl_ca_certs": config.ca_file, "ssl_cert_reqs": "required"} if config.tls else {}
     return BlockingConnectionPool.from_url(
@@ -126,5 +132,8 @@ def _pool(config: RedisConfig) -> BlockingConnectionPool:
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),
+        protocol=2,
+        driver_info=None,
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
         **tls,
     )
