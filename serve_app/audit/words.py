@@ -26,6 +26,7 @@ def ledger_lines(findings: Findings) -> list[str]:
         f"owed {findings.expected} = {settled}",
         f"of the delivered, {findings.abstained} say why there is no forecast or no edge (abstain)",
         f"dropped by the reader's rules: {findings.duplicated_raw} repeats, {findings.void} of fenced owners",
+        f"in the log in time, but read by this reader too late to act: {findings.read_late}",
         f"must be zero: {counts}",
         *(f"  ! {example}" for example in findings.examples),
         "LEDGER CLEAN" if findings.clean else "LEDGER NOT CLEAN",

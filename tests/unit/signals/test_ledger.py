@@ -47,9 +47,10 @@ class Run:
         partition = changes.pop("partition", partition_of(user.encode()))
         key = changes.pop("key", user.encode())
         source = changes.pop("source", (0, 1))
+        logged_ms = changes.pop("logged_ms", 6_000)
         body = _signal(user, due, source, changes)
         log = self.signals[partition]
-        log.append(LogEntry(partition, len(log), 6_000, key, orjson.dumps(body)))
+        log.append(LogEntry(partition, len(log), logged_ms, key, orjson.dumps(body)))
         return body
 
     def settled(self, now_ns: int = NOW) -> Findings:
@@ -168,7 +169,7 @@ def _stale_epoch(run: Run) -> None:
 
 def _late(run: Run) -> None:
     run.drop_last("anna")
-    run.add("anna", run.due[3], source=(0, 4), sequence=4, expires_ns=NOW)
+    run.add("anna", run.due[3], source=(0, 4), sequence=4, expires_ns=NOW, logged_ms=NOW // 1_000_000)
 
 
 def _void_prediction(run: Run) -> None:
@@ -264,3 +265,11 @@ def test_effect_after_expiry_is_counted() -> None:
 
     assert findings.expired == 1
     assert not findings.clean
+
+
+def test_slow_reader_is_not_the_loss_of_the_hub() -> None:
+    """A record that the log had in time is delivered, even to a reader that came too late to act."""
+    findings = Run().settled(now_ns=NOW + 1)
+
+    assert findings.clean
+    assert (findings.delivered, findings.read_late) == (12, 12)
