@@ -42,11 +42,11 @@ The parts are in order of time, never shuffled, with an embargo of at least {emb
 horizon) between them. The demo plays ticks of the test part.
 
 **Honest words.** No model here knows where the price will go: the share of right directions is about one
-half, and a spread costs more than these forecasts could earn. What is measured and promised is *coverage*:
-how often the outcome lies inside the interval of a level. Models differ by how narrow they can keep it: the
-interval score (lower is better) and its skill, 1 - score / score of the naive control. A model that is not
-light and does not beat the best light one by two standard errors is `load-only`: it gives the router
-something slow to know, and is picked only by name.
+half, and a spread is several times as large as the typical forecast. What is measured and promised is
+*coverage*: how often the outcome lies inside the interval of a level. Models differ by how narrow they can
+keep it: the interval score (lower is better) and its skill, 1 - score / score of the naive control. A model
+that is not light and does not beat the best light one by two standard errors is `load-only`: it gives the
+router something slow to know, and is picked only by name.
 
 Brackets hold 95 % bounds. Windows overlap, so errors are clustered by hour of market time, over all
 instruments. The test part is one week of May 2014 ({amounts}): it says little about other times, and NZDUSD
