@@ -116,7 +116,7 @@ class MarketFeedContract:
         assert [item.seq for item in found if isinstance(item, Tick)] == [1, 2, 5]
 
     async def test_bars_come_back_in_order(self, feed: MarketFeed, other: MarketFeed, symbol: str) -> None:
-        """The last ones up to the limit, oldest first, with the subject's last sequence; none at all at first."""
+        """The last ones up to the limit, oldest first, with the subject's last sequence."""
         assert await other.bars(symbol, 1000, limit=3) == ([], 0)
         last = 0
         for close_ms in range(1000, 6000, 1000):
