@@ -57,6 +57,7 @@ class MarketIntake:
         self._changed = asyncio.Event()
         self._ended: set[str] = set()
         self._session: str | None = None
+        self._entered_ms: int | None = None
         self._start_ms: int | None = None
         self._clock: MarketClock | None = None
 
@@ -109,7 +110,7 @@ class MarketIntake:
                 if message.session in self._ended:
                     continue
                 if message.session != self._session:
-                    self._enter(message.session)
+                    self._enter(message)
                     return
                 self._take(message)
 
@@ -118,15 +119,16 @@ class MarketIntake:
         self._markets[symbol] = SymbolMarket(symbol, stored, since_ms=self._owned[symbol])
 
     def _since_ms(self) -> int | None:
+        """From when on the feed is needed: after the bars that are known, or since the session was met."""
         known = [market.since_ms for market in self._markets.values()]
-        return min((since_ms for since_ms in known if since_ms is not None), default=None)
+        return min((since_ms for since_ms in known if since_ms is not None), default=self._entered_ms)
 
-    def _enter(self, session: str) -> None:
-        """A new session, for which newer bars may be stored. Only the first may be one that others began."""
-        before, self._session = self._session, session
-        if before is not None:
-            self._ended.add(before)
-            self._owned = dict.fromkeys(self._owned)
+    def _enter(self, message: Tick | MarketClock) -> None:
+        """Begin a session: newer bars may be stored for it than those that were read."""
+        if self._session is not None:
+            self._ended.add(self._session)
+        self._session = message.session
+        self._entered_ms = message.ts_ms if isinstance(message, Tick) else message.now_ms
         self._start_ms = None
         self._markets.clear()
 
@@ -163,10 +165,11 @@ class MarketIntake:
         self._changed.set()
 
     def status(self) -> dict[str, Any]:
-        """Market time, and per symbol how far it is and which ticks were lost, late or refused."""
+        """Market time and when that was said, per symbol how far it is and which ticks were lost or late."""
         return {
             "session": self._session,
             "market_ms": self._clock.now_ms if self._clock else None,
+            "clock_sent_ns": self._clock.sent_ns if self._clock else None,
             "symbols": {symbol: _status(market) for symbol, market in self._markets.items()},
             "waiting": [
                 f"no history for {symbol} {bar_ms // 1000}s"
@@ -179,6 +182,7 @@ class MarketIntake:
 def _status(market: SymbolMarket) -> dict[str, Any]:
     return {
         "last_close_ms": market.since_ms,
+        "last_tick_ms": market.newest_ms,
         "ticks_missing": market.sequence.missing,
         "ticks_late": market.sequence.late,
         "ticks_repeated": market.sequence.duplicates,

@@ -46,6 +46,7 @@ class SymbolMarket:
         self.symbol = symbol
         self.sequence = TickSequence()
         self.refused = 0
+        self.newest_ms: int | None = None
         self._frames = {
             bar_ms: _Frame(symbol, bar_ms, bars, since_ms=since_ms) for bar_ms, bars in stored.items()
         }
@@ -72,6 +73,7 @@ class SymbolMarket:
             return order.value
         if tick.ts_ms < self._stored_ms:
             return "stored"
+        self.newest_ms = max(tick.ts_ms, self.newest_ms or 0)
         taken = [frame.add(tick) for frame in self._frames.values()]
         if any(taken):
             return order.value

@@ -44,22 +44,26 @@ async def play(scene: Scene, *bars: int) -> None:
 
 
 async def test_a_new_owner_predicts_what_has_not_expired_and_records_the_rest(scene: Scene) -> None:
-    """Of nine slots missed, those younger than five seconds are predicted, the others recorded."""
+    """Of nine slots missed, those younger than five seconds are predicted, in a fresh deadline; the others
+    are recorded.
+    """
     await scene.tell(START_MS)
     async with scene.running(strategy(), name="first"):
         await play(scene, 1, 2, 3)
         await scene.settled(3)
     await play(scene, *range(4, 13))
+    scene.now_ns += 2 * SECOND_NS
     async with scene.running(strategy(), name="second"):
         owed = await scene.settled(12)
+        assert scene.router.calls[-1][0].deadline_ns == scene.now_ns + SECOND_NS // 2
         await play(scene, 13)
         await scene.settled(13)
 
     assert scene.closes() == list(range(1, 14))
     missed = owed[3:]
     skipped = [one for one in missed if isinstance(one, Skipped)]
-    assert [one.reason for one in skipped] == [SkipReason.TAKE_OVER] * 4
-    assert all(isinstance(one, Prediction) for one in missed[4:])
+    assert [one.reason for one in skipped] == [SkipReason.TAKE_OVER] * 6
+    assert all(isinstance(one, Prediction) for one in missed[6:])
 
 
 async def test_a_new_owner_makes_the_windows_its_predecessor_would_have_made(scene: Scene) -> None:
@@ -136,6 +140,32 @@ async def test_a_foreign_claim_ends_the_lease_and_the_slot_is_not_lost(scene: Sc
 
     assert scene.closes() == [1, 2, 3]
     assert worker.status()["lanes"] == {} or worker.status()["lanes"][PARTITION]["epoch"] > 0
+
+
+async def test_symbols_move_to_a_worker_that_joins(scene: Scene) -> None:
+    """Who lost a symbol stops following it, and the slots go on without a hole."""
+    await scene.tell(START_MS)
+    async with scene.running(strategy(), name="first") as (first, _):
+        await play(scene, 1)
+        await scene.settled(1)
+        async with scene.running(strategy(), name="second") as (second, _):
+            await scene.until(lambda: bool(second.status()["symbols"]))
+            await play(scene, 2, 3)
+            await scene.settled(3)
+            assert not first.status()["symbols"]
+
+    assert scene.closes() == [1, 2, 3]
+
+
+async def test_records_that_do_not_fit_one_batch_go_in_several(scene: Scene) -> None:
+    """A batch that is too large would be refused for ever."""
+    scene.log.max_batch_bytes = 2500
+    await scene.tell(START_MS)
+    async with scene.running(*(strategy(name) for name in "abcdef")):
+        await play(scene, 1)
+        await scene.settled(6)
+
+    assert scene.closes() == [1] * 6
 
 
 @pytest.mark.parametrize("fault", ["lose_ack", "refuse", "lose"])
