@@ -54,14 +54,15 @@ class HubApi(FastAPI):
 
 
 def create_app(services: Services) -> FastAPI:
-    """The app on these services. Docs are reachable without a token only if the services say so."""
+    """The app on these services. Its docs need a token like all else, unless they are made public."""
     docs = frozenset({DOCS, OPENAPI}) if services.public_docs else frozenset()
     app = HubApi(
         title="Central Hub",
         version=VERSION,
         description="Routed inference and per-user trading signals.",
-        docs_url=DOCS if services.public_docs else None,
-        openapi_url=OPENAPI if services.public_docs else None,
+        docs_url=DOCS,
+        openapi_url=OPENAPI,
+        swagger_ui_oauth2_redirect_url=None,
         redoc_url=None,
         redirect_slashes=False,
         middleware=_pipeline(services, open_paths=ALWAYS_OPEN | docs),

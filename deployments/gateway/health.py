@@ -1,7 +1,8 @@
 """Whether this gateway may be sent requests, and how everything it leans on is doing.
 
-Ready means: every pool's replicas were seen, the catalogue was read to its end, and the broker answered. The
-last is asked until it is true once: a gateway whose broker goes away later still routes, on what it knows.
+Ready means: every pool's replicas were seen, the catalogue was read to its end and is not empty, and the
+broker answered. The last is asked until it is true once: a gateway whose broker goes away later still routes,
+on what it knows.
 """
 
 from __future__ import annotations

@@ -108,7 +108,8 @@ async def _connect(config: GatewayConfig, stack: AsyncExitStack, *, name: str) -
 
 def _health(config: GatewayConfig, to: Connections, routing: Routing, limiter: RateLimiter) -> Health:
     readiness = Readiness(
-        pools_seen=lambda: routing.pools.ready, catalogue_read=lambda: routing.tail.complete
+        pools_seen=lambda: routing.pools.ready,
+        catalogue_read=lambda: routing.tail.complete and len(routing.client.catalogue.cards) > 0,
     )
     probes = Probes(
         bus=to.bus,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 
@@ -52,12 +53,12 @@ async def test_the_routes_are_those_the_tests_know() -> None:
 
 
 async def test_docs_are_open_in_a_local_hub_only(hub: TestHub) -> None:
-    """Open with `public_docs`; otherwise the address is like any other unknown one."""
+    """Open with `public_docs`; otherwise they need a token like everything else."""
     local = await make_hub(time.time_ns(), public_docs=True)
     for path in ("/docs", "/openapi.json"):
         assert (await local.client.get(path)).status_code == 200
         assert (await hub.client.get(path)).status_code == 401
-        assert (await hub.client.get(path, headers=hub.auth())).status_code == 404
+        assert (await hub.client.get(path, headers=hub.auth())).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -114,3 +115,17 @@ async def test_requests_are_measured_by_route(hub: TestHub) -> None:
         if name == "hub_requests_total"
     }
     assert counted == {"/api/v1/models/{name}": 2, "unmatched": 1}
+
+
+async def test_a_body_that_never_ends_is_given_up() -> None:
+    """A client that sends a byte now and then cannot hold a request open."""
+    hub = await make_hub(time.time_ns(), body_timeout_s=0.05)
+
+    async def trickle() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.01)
+
+    answer = await hub.client.post("/api/v1/infer", content=trickle(), headers=hub.auth())
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
