@@ -163,7 +163,7 @@ MARKET: Final = Row(
     (
         Panel(
             "Ticks by outcome",
-            "`lost` counts gaps in the feed's sequence; `late` and `repeated` ticks are dropped.",
+            "`lost` counts gaps in the sequence; `duplicate`, `stored` and `refused` ticks are dropped.",
             "short",
             (Query(rate("hub_ticks_total", "symbol", "outcome"), "{{symbol}} {{outcome}}"),),
         ),
