@@ -106,7 +106,7 @@ class MemoryTail:
         self._positions = {p: max(start, self._parts[p].first) for p, start in starts.items()}
         self._grown = asyncio.Event()
         for part in self._parts.values():
-            part.followers.add(self._grown)
+            part.followers[self._grown] = None
 
     async def batch(self, *, max_wait_s: float) -> list[LogRecord]:
         try:
@@ -123,7 +123,7 @@ class MemoryTail:
 
     async def close(self) -> None:
         for part in self._parts.values():
-            part.followers.discard(self._grown)
+            part.followers.pop(self._grown, None)
 
     async def _more(self) -> None:
         """Return when a partition holds more than its position."""

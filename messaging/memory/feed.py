@@ -24,7 +24,7 @@ class MemoryMarket:
         self.sequences: dict[str, int] = {}
         self.published: list[tuple[str, bytes]] = []
         self.up = True
-        self._followers: set[asyncio.Event] = set()
+        self._followers: dict[asyncio.Event, None] = {}  # woken in order
 
     def stop(self) -> None:
         """Be unreachable until `start`: publishing raises at once, followers wait."""
@@ -42,11 +42,11 @@ class MemoryMarket:
 
     def follower(self) -> asyncio.Event:
         event = asyncio.Event()
-        self._followers.add(event)
+        self._followers[event] = None
         return event
 
     def unfollow(self, event: asyncio.Event) -> None:
-        self._followers.discard(event)
+        self._followers.pop(event, None)
 
     def _wake(self) -> None:
         for event in self._followers:

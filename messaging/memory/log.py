@@ -26,7 +26,7 @@ class PartitionLog:
         self.records: list[LogRecord] = []
         self.first = 0
         self.end = 0
-        self.followers: set[asyncio.Event] = set()
+        self.followers: dict[asyncio.Event, None] = {}  # a set would wake them in another order each run
 
     def land(self, records: Sequence[Record], timestamp_ms: int) -> int:
         """Append a batch whole and return its base offset."""
