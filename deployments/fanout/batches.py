@@ -1,4 +1,4 @@
-"""One prediction's records for the users of one partition: rendered, and cut where one append is too small."""
+"""One prediction's records for a partition's users: rendered, and cut where one append is too small."""
 
 from __future__ import annotations
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from deployments.fanout.batches import Batch
 from messaging.claims import EpochFilter
-from messaging.ports import EventBus, Record
+from messaging.ports import EventBus, LogRecord, Record
 from messaging.topics import SIGNALS
-from models.events import Checkpoint
+from models.events import Checkpoint, Undelivered
 from models.prediction import Slot
-from signals.reader import LastSlot, SignalRules
+from signals.reader import LastSlot, Series, SignalHead, SignalRules, Verdict
 
 
 class Fold:
@@ -20,22 +20,37 @@ class Fold:
 
     def __init__(self, rules: SignalRules, epochs: EpochFilter) -> None:
         self.rules = rules
+        self.late: dict[Series, SignalHead] = {}
         self._epochs = epochs
 
     @classmethod
     async def restored(
         cls, bus: EventBus, partition: int, *, stop: int, checkpoint: Checkpoint | None
     ) -> Fold:
-        """The fold of the log up to `stop`, from the checkpoint on, or from the beginning without one."""
+        """The fold of the log up to `stop`, from the checkpoint on, or from the beginning without one.
+
+        `late` holds a signal of every last slot that landed when it had expired, by the broker's clock, and
+        is not recorded as undelivered: its owner was stopped between the two.
+        """
         epochs = EpochFilter(checkpoint.claims if checkpoint else ())
         rules = SignalRules.resumed(epochs, checkpoint) if checkpoint else SignalRules(epochs)
         first, _ = await bus.bounds(SIGNALS.name, partition)
-        start = max(first, rules.position)
+        start, fold = max(first, rules.position), cls(rules, epochs)
         async for records in bus.read(SIGNALS.name, partition, start, stop):
             for record in records:
-                rules.take(record.offset, record.key, record.value, None)
+                fold._take(record)
         rules.position = stop
-        return cls(rules, epochs)
+        return fold
+
+    def _take(self, record: LogRecord) -> None:
+        landed_ns = (record.timestamp_ms + 1) * 1_000_000
+        reading = self.rules.take(record.offset, record.key, record.value, landed_ns)
+        if reading.verdict is Verdict.EXPIRED and reading.head:
+            self.late[reading.head.series] = reading.head
+        elif isinstance(reading.control, Undelivered) and reading.verdict is Verdict.CONTROL:
+            self.late.pop(
+                (reading.control.strategy, reading.control.symbol, reading.control.horizon_ms), None
+            )
 
     def last(self, slot: Slot) -> LastSlot | None:
         """The newest slot of the same series that is in the log, whole or in part."""

@@ -24,9 +24,11 @@ from deployments.fanout.tally import Tally
 from messaging.lease import Lease
 from messaging.ports import Record
 from models.events import BEAT_KEY, UNDELIVERED_KEY, Beat, Undelivered, UndeliveredReason
+from models.prediction import Slot
 from models.strategy import Strategy, StrategyRef
 from signals.encoding import Body, encode
 from signals.projection import Book, Subscriber
+from signals.reader import SignalHead
 
 log = logging.getLogger("ray.serve")
 
@@ -66,6 +68,7 @@ class OwnedPartition:
 
     async def run(self) -> NoReturn:
         """Settle what is owed and say that we live, until the lease is lost."""
+        await self._record_late()
         while True:
             self._checkpoint_if_due()
             entry = await self.inbox.head(until_s=self._next_beat_s)
@@ -82,11 +85,11 @@ class OwnedPartition:
             return
         if not due.subscribers:
             if due.parts:
-                await self._undelivered(entry, due, UndeliveredReason.PUBLISH_FAILED)
+                await self._undelivered(entry, UndeliveredReason.PUBLISH_FAILED, due)
         elif self._expired(entry):
             inherited = self.inbox.inherited(entry)
             reason = UndeliveredReason.NO_OWNER if inherited else UndeliveredReason.EXPIRED
-            await self._undelivered(entry, due, reason)
+            await self._undelivered(entry, reason, due)
         else:
             await self._publish(entry, due)
 
@@ -112,13 +115,17 @@ class OwnedPartition:
         return Due(rest, last.subscription_offset, last.part[0])
 
     async def _book_for(self, entry: Entry) -> Book:
-        """The subscriptions as they are; as they were, if they changed since for a slot from before our time."""
+        """The subscriptions, for a slot from before our time as they were then if they changed since."""
         if self.inbox.inherited(entry) and self.live.changed_ms > entry.timestamp_ms:
             return await self._tools.books.at(self.lease.partition, entry.timestamp_ms)
         return self.live.book
 
     async def _publish(self, entry: Entry, due: Due) -> None:
-        """One batch, or as many as it takes; each is built when the one before is known to be valid."""
+        """One batch, or as many as it takes; each is built when the one before is known to be valid.
+
+        What was acknowledged after the expiry may have come too late for its readers: that is recorded too.
+        For those who had it in time the signal stands.
+        """
         renderer = Renderer(
             entry=entry,
             body=self._body(entry),
@@ -130,15 +137,18 @@ class OwnedPartition:
         only = await renderer.batch(due.subscribers, (due.parts + 1, due.parts + 1))
         if self.lease.fits(only.records) == len(only.records):
             await self._append(only, due.subscribers)
-            return
+        else:
+            await self._publish_parts(entry, due, renderer)
+        if self._expired(entry):
+            await self._undelivered(entry, UndeliveredReason.EXPIRED, due)
+
+    async def _publish_parts(self, entry: Entry, due: Due, renderer: Renderer) -> None:
         sizes = await renderer.cut(due.subscribers, self.lease.fits)
         if not sizes:
-            await self._undelivered(entry, due, UndeliveredReason.PUBLISH_FAILED)
+            await self._undelivered(entry, UndeliveredReason.PUBLISH_FAILED, due)
         rest = due.subscribers
         for part, size in enumerate(sizes, start=due.parts + 1):
             if self._expired(entry):
-                left = Due(rest, due.subscription_offset, part)
-                await self._undelivered(entry, left, UndeliveredReason.EXPIRED)
                 return
             batch = await renderer.batch(rest[:size], (part, due.parts + len(sizes)))
             await self._append(batch, rest[:size])
@@ -150,8 +160,37 @@ class OwnedPartition:
         self.fold.published(batch, base=base, position=self.lease.position)
         self._measure(batch, subscribers, projected_ns=projected_ns)
 
-    async def _undelivered(self, entry: Entry, due: Due, reason: UndeliveredReason) -> None:
-        slot = entry.owed.slot
+    async def _undelivered(self, entry: Entry, reason: UndeliveredReason, due: Due) -> None:
+        await self._record_undelivered(
+            entry.owed.slot,
+            reason,
+            source=(entry.partition, entry.offset),
+            subscription_offset=due.subscription_offset,
+            count=len(due.subscribers),
+        )
+
+    async def _record_late(self) -> None:
+        """Finish what an earlier owner could not: its signals landed late, and it did not live to say so."""
+        for series, head in self.fold.late.items():
+            last = self.fold.rules.slots[series]
+            if last.complete:
+                await self._record_undelivered(
+                    head,
+                    UndeliveredReason.EXPIRED,
+                    source=last.source,
+                    subscription_offset=last.subscription_offset,
+                    count=len(last.deliveries),
+                )
+
+    async def _record_undelivered(
+        self,
+        slot: Slot | SignalHead,
+        reason: UndeliveredReason,
+        *,
+        source: tuple[int, int],
+        subscription_offset: int,
+        count: int,
+    ) -> None:
         undelivered = Undelivered(
             epoch=self.lease.epoch,
             signal_id=slot.signal_id,
@@ -159,11 +198,11 @@ class OwnedPartition:
             symbol=slot.symbol,
             horizon_ms=slot.horizon_ms,
             bar_close_ms=slot.bar_close_ms,
-            source_partition=entry.partition,
-            source_offset=entry.offset,
+            source_partition=source[0],
+            source_offset=source[1],
             reason=reason,
-            subscription_offset=due.subscription_offset,
-            count=len(due.subscribers),
+            subscription_offset=subscription_offset,
+            count=count,
             now_ns=self._tools.clock(),
         )
         await self._record(Record(UNDELIVERED_KEY, encode(undelivered)))

@@ -122,7 +122,7 @@ class PredictionLog:
         self._positions: dict[int, int] = {}
         self._kept: dict[int, deque[Entry]] = {}
         self._kept_from: dict[int, int] = {}
-        self._inboxes: set[Inbox] = set()
+        self._inboxes: dict[int, Inbox] = {}
         self._started = asyncio.Event()
         self.verdicts: Counter[Verdict] = Counter()
 
@@ -147,7 +147,7 @@ class PredictionLog:
         inbox = Inbox(cursor, self._positions)
         kept = [entry for entries in self._kept.values() for entry in entries]
         missing = [(p, cursor.get(p, 0), start) for p, start in self._kept_from.items()]
-        self._inboxes.add(inbox)
+        self._inboxes[id(inbox)] = inbox
         try:
             older = [entry for p, start, stop in missing for entry in await self._read(p, start, stop)]
         except BaseException:
@@ -158,7 +158,7 @@ class PredictionLog:
 
     def close(self, inbox: Inbox) -> None:
         """Put nothing more into it."""
-        self._inboxes.discard(inbox)
+        self._inboxes.pop(id(inbox), None)
 
     async def _start(self) -> None:
         """Begin before anything that may still be unexpired, knowing the claims before that."""
@@ -186,7 +186,7 @@ class PredictionLog:
             entry = self._judged(record, self._rules[record.partition])
             if entry:
                 self._kept[record.partition].append(entry)
-                for inbox in self._inboxes:
+                for inbox in self._inboxes.values():
                     inbox.put(entry)
         self._forget()
 

@@ -1,0 +1,109 @@
+"""Planted bugs: each takes one rule out of the shipped code. The simulation must notice every one of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import pytest
+
+from deployments.fanout import fold, predictions
+from deployments.fanout.batches import Batch
+from deployments.fanout.partition import OwnedPartition
+from messaging.claims import EpochFilter, Step
+from messaging.ownership import PartitionOwner
+from messaging.ports import Record
+from models.errors import OwnershipLost
+from signals.projection import Subscriber
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def no_epoch_check(patch: pytest.MonkeyPatch) -> None:
+    """Void records are folded like valid ones."""
+    patch.setattr(EpochFilter, "valid", lambda _self, *, epoch, offset: True)
+
+
+def state_before_ack(patch: pytest.MonkeyPatch) -> None:
+    """Memory, and with it the checkpoint, moves when a batch leaves and not when it is acknowledged."""
+
+    async def append(self: OwnedPartition, batch: Batch, subscribers: Sequence[Subscriber]) -> None:
+        self.fold.published(batch, base=self.lease.position, position=self.lease.position)
+        self._next_checkpoint_s = 0.0
+        self._checkpoint_if_due()
+        await self.lease.append(batch.records)
+
+    patch.setattr(OwnedPartition, "_append", append)
+
+
+def no_cursor(patch: pytest.MonkeyPatch) -> None:
+    """A new owner begins with the predictions of its own time."""
+    open_inbox = predictions.PredictionLog.open
+
+    async def open_now(self: predictions.PredictionLog, _cursor: Mapping[int, int]) -> predictions.Inbox:
+        return await open_inbox(self, dict(self.positions))
+
+    patch.setattr(predictions.PredictionLog, "open", open_now)
+
+
+def claim_on_a_timer(patch: pytest.MonkeyPatch) -> None:
+    """An owner that the group has refused claims again after a while, unasked."""
+
+    async def wait(self: PartitionOwner) -> None:
+        await asyncio.sleep(1.0)
+        self.machine._step = Step.CLAIM
+
+    patch.setattr(PartitionOwner, "_wait", wait)
+
+
+def claim_without_a_probe(patch: pytest.MonkeyPatch) -> None:
+    """An owner believes in its assignment."""
+
+    async def probe(self: PartitionOwner) -> None:
+        await asyncio.sleep(0.001)
+        self.machine.confirmed(held=True)
+
+    patch.setattr(PartitionOwner, "_probe", probe)
+
+
+def two_batches_in_flight(patch: pytest.MonkeyPatch) -> None:
+    """A slot's records leave as two appends at once."""
+
+    async def publish(self: PartitionOwner, records: Sequence[Record]) -> int:
+        self.machine.appending(len(records))
+        half = max(1, len(records) // 2)
+        halves = [part for part in (records[:half], records[half:]) if part]
+        bases = await asyncio.gather(*(self._append(part) for part in halves), return_exceptions=True)
+        if any(isinstance(base, BaseException) for base in bases):
+            raise OwnershipLost("one of them failed")
+        self.machine.acked(min(base for base in bases if isinstance(base, int)))
+        if self.machine.step is Step.READ_BACK:
+            self.machine.read_back(await self._claims_in_gap())
+        if self.machine.step is not Step.PUBLISH:
+            raise OwnershipLost("somebody else claimed")
+        return self.machine.expected - len(records)
+
+    patch.setattr(PartitionOwner, "publish", publish)
+
+
+def a_reader_that_starts_mid_log(patch: pytest.MonkeyPatch) -> None:
+    """A reader that does not start at a claim does not ask which claims came before."""
+
+    async def nothing_known(*_: Any) -> EpochFilter:
+        await asyncio.sleep(0)
+        return EpochFilter()
+
+    patch.setattr(predictions, "epochs_at", nothing_known)
+    patch.setattr(fold, "EpochFilter", lambda _claims=(): EpochFilter())
+
+
+BUGS: Final[Sequence[Plant]] = (
+    no_epoch_check,
+    state_before_ack,
+    no_cursor,
+    claim_on_a_timer,
+    claim_without_a_probe,
+    two_batches_in_flight,
+    a_reader_that_starts_mid_log,
+)
