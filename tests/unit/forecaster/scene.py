@@ -190,3 +190,9 @@ class Scene:
 def bar(symbol: str, close_ms: int, price: float, *, ticks: int = 1) -> Bar:
     """A flat bar."""
     return Bar(symbol, BAR_MS, close_ms, price, price, price, price, 1e-4, ticks)
+
+
+def stored(scene: Scene) -> list[Bar]:
+    """The bars in the feed."""
+    (bars,) = scene.market.bars.values()
+    return bars

@@ -12,10 +12,9 @@ from messaging.memory import MemoryBus
 from messaging.ports import Record
 from messaging.topics import PREDICTIONS, create_topics, partition_of
 from models.events import CLAIM_KEY, Claim
-from models.market import Bar
 from models.prediction import Prediction, Skipped, SkipReason
 from signals.encoding import encode
-from tests.unit.forecaster.scene import BAR_MS, SECOND_NS, START_MS, Scene, bar, strategy
+from tests.unit.forecaster.scene import BAR_MS, SECOND_NS, START_MS, Scene, bar, stored, strategy
 
 PARTITION = partition_of(b"EURUSD", PREDICTIONS.partitions)
 
@@ -107,6 +106,25 @@ async def test_bars_that_outran_the_log_are_still_settled(scene: Scene) -> None:
 
     assert scene.closes() == [1, 2]
     assert all(isinstance(one, Prediction) for one in owed)
+
+
+async def test_a_new_owner_does_not_forecast_again_what_the_log_holds(scene: Scene) -> None:
+    """The same market time is played to a worker that was not there the first time."""
+    await scene.tell(START_MS)
+    async with scene.running(strategy(), name="first"):
+        await play(scene, 1)
+        await scene.settled(1)
+    await scene.seed()
+    scene.sequences.clear()
+    async with scene.running(strategy(), name="second"):
+        await scene.tell(START_MS, session="s2")
+        for number in (1, 2):
+            await scene.tell(at(number), session="s2")
+        await scene.settled(2)
+
+    records = scene.log.partition(PREDICTIONS.name, PARTITION).records
+    assert [record.key for record in records] == [b"~claim", b"EURUSD", b"~claim", b"EURUSD"]
+    assert scene.closes() == [1, 2]
 
 
 async def test_a_frozen_owner_that_thaws_changes_nothing(scene: Scene) -> None:
@@ -227,9 +245,3 @@ async def test_where_ticks_are_lost_no_bars_are_invented(scene: Scene) -> None:
 
     assert scene.closes()[0] >= 6
     assert {one.reason for one in owed if isinstance(one, Skipped)} == {SkipReason.NO_WINDOW}
-
-
-def stored(scene: Scene) -> list[Bar]:
-    """The bars in the feed."""
-    (bars,) = scene.market.bars.values()
-    return bars
