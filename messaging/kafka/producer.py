@@ -34,6 +34,7 @@ class KafkaProducer:
         self._live: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
         self._pending: dict[asyncio.Future[int], float] = {}
+        self._known: dict[str, frozenset[int]] = {}
         self._backoff = Backoff()
         self._unknown = 0
         self._rebuilds = 0
@@ -55,19 +56,24 @@ class KafkaProducer:
     async def append(self, topic: str, partition: int, records: Sequence[Record], *, timeout_s: float) -> int:
         """See `Producer.append`. What fails before the batch is queued is a refusal: nothing was sent."""
         place = f"{topic}[{partition}]"
-        if self._closed:
-            raise AppendRefused(f"append to {place} was not sent: the producer is closed")
-        deadline = asyncio.get_running_loop().time() + timeout_s
+        outcome: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout(timeout_s):
                 sent = await self._queue(topic, partition, records)
-        except (TimeoutError, KafkaError, OSError) as error:
-            raise AppendRefused(f"append to {place} was not sent, the broker is away: {error!r}") from error
-        try:
-            base = await self._answered(sent, place, deadline)
+                self._watch(sent, outcome, place)
+                base = await outcome
         except AppendUnknown:
             self._unknown += 1
             raise
+        except (TimeoutError, KafkaError, OSError) as error:
+            if outcome not in self._pending:
+                raise AppendRefused(
+                    f"append to {place} was not sent, no broker took it: {error!r}"
+                ) from error
+            self._unknown += 1
+            raise AppendUnknown(f"append to {place} was not acknowledged within {timeout_s} s") from error
+        finally:
+            self._pending.pop(outcome, None)
         self._backoff.reset()
         return base
 
@@ -94,31 +100,28 @@ class KafkaProducer:
 
     async def _queue(self, topic: str, partition: int, records: Sequence[Record]) -> asyncio.Future[Any]:
         """Hand the batch to a started producer; the future is the library's."""
+        if self._closed:
+            raise AppendRefused(f"append to {topic}[{partition}] was not sent: the producer is closed")
         if self._live is None:
             await self.start()
         producer = self._live
-        if producer is None or partition not in await producer.partitions_for(topic):
+        if producer is None or partition not in await self._partitions(producer, topic):
             raise AppendRefused(
                 f"append to {topic}[{partition}] was not sent: no such partition, or a rebuild"
             )
-        sent: asyncio.Future[Any] = await producer.send_batch(
-            _batch(producer, records), topic, partition=partition
-        )
+        batch = _batch(producer, records)
+        sent: asyncio.Future[Any] = await producer.send_batch(batch, topic, partition=partition)
         return sent
 
-    async def _answered(self, sent: asyncio.Future[Any], place: str, deadline: float) -> int:
-        """The base offset of a queued batch."""
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[int] = loop.create_future()
+    async def _partitions(self, producer: AIOKafkaProducer, topic: str) -> frozenset[int]:
+        """A topic's partitions, asked for once: they never change in place."""
+        if topic not in self._known:
+            self._known[topic] = frozenset(await producer.partitions_for(topic))
+        return self._known[topic]
+
+    def _watch(self, sent: asyncio.Future[Any], outcome: asyncio.Future[int], place: str) -> None:
         sent.add_done_callback(lambda answer: _settle(outcome, answer, place))
-        self._pending[outcome] = loop.time()
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await outcome
-        except TimeoutError as error:
-            raise AppendUnknown(f"append to {place} was not acknowledged in time") from error
-        finally:
-            del self._pending[outcome]
+        self._pending[outcome] = asyncio.get_running_loop().time()
 
     async def _drop(self, why: str) -> None:
         producer, self._live = self._live, None
@@ -130,7 +133,9 @@ class KafkaProducer:
 
 
 def _batch(producer: AIOKafkaProducer, records: Sequence[Record]) -> Any:
-    """One batch of all records; AppendRefused if they do not fit."""
+    """One batch of all records; AppendRefused if they do not fit, or if there are none."""
+    if not records:
+        raise AppendRefused("there was no record to append")
     batch = producer.create_batch()
     now_ms = time.time_ns() // 1_000_000
     for record in records:

@@ -34,8 +34,8 @@ class MemoryProducer:
     async def append(self, topic: str, partition: int, records: Sequence[Record], *, timeout_s: float) -> int:
         place = f"{topic}[{partition}]"
         log = self._log.partition(topic, partition)
-        if self._closed or self.fits(records) < len(records):
-            raise AppendRefused(f"append to {place} was too large for one batch, or the producer was closed")
+        if self._closed or not records or self.fits(records) < len(records):
+            raise AppendRefused(f"append to {place}: no records, too many, or the producer is closed")
         await self._process.step(f"append {place}")
         base = await self._settled(self._send(log, tuple(records)), place, timeout_s)
         await self._process.step(f"acked {place}")

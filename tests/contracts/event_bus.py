@@ -143,6 +143,11 @@ class EventBusContract:
             for base in offsets:
                 assert log[base : base + 5] == [record.key for record in some(5, of=name)]
 
+    async def test_an_empty_batch_is_refused(self, bus: EventBus, topic: str) -> None:
+        """It would have no offset."""
+        with pytest.raises(AppendRefused):
+            await (await bus.producer("p")).append(topic, 0, [], timeout_s=5)
+
     async def test_an_unknown_partition_is_refused(self, bus: EventBus, topic: str) -> None:
         """Nothing was sent, so the outcome is definite."""
         producer = await bus.producer("p")
