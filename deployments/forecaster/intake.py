@@ -15,7 +15,7 @@ between, because the feed keeps what it sent.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from random import Random
 from typing import Any, NoReturn, cast
@@ -52,7 +52,7 @@ class MarketIntake:
         self._rng = rng
         self._meter = meter
         self._retry_s = retry_s
-        self._owned: dict[str, int | None] = {}
+        self._owned: dict[str, int] = {}
         self._markets: dict[str, SymbolMarket] = {}
         self._changed = asyncio.Event()
         self._ended: set[str] = set()
@@ -61,8 +61,8 @@ class MarketIntake:
         self._start_ms: int | None = None
         self._clock: MarketClock | None = None
 
-    def own(self, symbols: Mapping[str, int | None]) -> None:
-        """Take symbols over, each from the last bar close in the log (None: the log knows none)."""
+    def own(self, symbols: Mapping[str, int]) -> None:
+        """Take symbols over, each from the last bar close in the log (0: the log knows none)."""
         self._owned.update(symbols)
         self._forget(symbols)
 
@@ -159,7 +159,7 @@ class MarketIntake:
         if due:
             self._on_close(clock, due)
 
-    def _forget(self, symbols: Mapping[str, int | None] | Sequence[str]) -> None:
+    def _forget(self, symbols: Iterable[str]) -> None:
         for symbol in symbols:
             self._markets.pop(symbol, None)
         self._changed.set()

@@ -39,10 +39,10 @@ class Closing:
 class SymbolMarket:
     """Ticks of one symbol into bars of every size in `stored`, which holds the bars the feed has of each.
 
-    `since_ms` is the last close that was dealt with; None: the clock releases all that is stored.
+    `since_ms` is the last close that was dealt with; 0: the clock releases all that is stored.
     """
 
-    def __init__(self, symbol: str, stored: Mapping[int, Sequence[Bar]], *, since_ms: int | None) -> None:
+    def __init__(self, symbol: str, stored: Mapping[int, Sequence[Bar]], *, since_ms: int) -> None:
         self.symbol = symbol
         self.sequence = TickSequence()
         self.refused = 0
@@ -90,9 +90,9 @@ class SymbolMarket:
 class _Frame:
     """Bars and the window of one (symbol, bar size)."""
 
-    def __init__(self, symbol: str, bar_ms: int, stored: Sequence[Bar], *, since_ms: int | None) -> None:
+    def __init__(self, symbol: str, bar_ms: int, stored: Sequence[Bar], *, since_ms: int) -> None:
         run = _latest_run(stored)
-        known_ms = max(since_ms or 0, run[0].close_ms if run else 0)
+        known_ms = max(since_ms, run[0].close_ms if run else 0)
         self._window = RollingWindow()
         self._stored = deque(bar for bar in run if bar.close_ms > known_ms)
         self._builder = BarBuilder.after(run[-1]) if run else BarBuilder(symbol, bar_ms)

@@ -192,9 +192,9 @@ class Roster:
         }
 
 
-def _resume_ms(symbol: str, closes: dict[Series, int]) -> int | None:
+def _resume_ms(symbol: str, closes: dict[Series, int]) -> int:
     """From which close on the symbol's market is needed: the last of the series that is furthest back."""
-    return min((close for (_, name, _), close in closes.items() if name == symbol), default=None)
+    return min((close for (_, name, _), close in closes.items() if name == symbol), default=0)
 
 
 def _ownership_config(config: WorkerConfig) -> OwnershipConfig:

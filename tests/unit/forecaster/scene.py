@@ -67,11 +67,14 @@ def strategy(
 
 @dataclass
 class ScriptedRouter:
-    """Answers every call, notes it, and does first what the test says: `before` may wait or raise."""
+    """Notes and answers every call, after what the test says: `before` may raise, `gated` calls wait for the
+    `gate`.
+    """
 
     calls: list[tuple[Requirements, NDArray[np.float32]]] = field(default_factory=list)
     before: Callable[[Requirements], object] | None = None
     gate: asyncio.Event | None = None
+    gated: Callable[[Requirements], bool] = lambda _: True
 
     async def infer(
         self,
@@ -87,7 +90,7 @@ class ScriptedRouter:
         self.calls.append((requirements, window))
         if self.before:
             self.before(requirements)
-        if self.gate:
+        if self.gate and self.gated(requirements):
             await self.gate.wait()
         rows = [FORECAST.model_copy(update={"q50": float(row[-1])}) for row in window]
         return Answer(forecasts=rows, decision=None, lineage=LINEAGE, stages={"decided": 1})  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from messaging.ports import Record
 from messaging.topics import PREDICTIONS, create_topics, partition_of
 from models.events import CLAIM_KEY, Claim
 from models.prediction import Prediction, Skipped, SkipReason
+from models.strategy import ForecastNeeds
 from signals.encoding import encode
 from tests.unit.forecaster.scene import BAR_MS, SECOND_NS, START_MS, Scene, bar, stored, strategy
 
@@ -125,6 +126,28 @@ async def test_a_new_owner_does_not_forecast_again_what_the_log_holds(scene: Sce
     records = scene.log.partition(PREDICTIONS.name, PARTITION).records
     assert [record.key for record in records] == [b"~claim", b"EURUSD", b"~claim", b"EURUSD"]
     assert scene.closes() == [1, 2]
+
+
+async def test_a_series_that_was_behind_the_others_is_resumed_from_where_it_was(scene: Scene) -> None:
+    """The predecessor died while one of two strategies still waited for its answer."""
+    both = (strategy("a"), strategy("b", needs=ForecastNeeds(routing_strategy="patient")))
+    await scene.tell(START_MS)
+    async with scene.running(*both, name="first"):
+        await play(scene, 1)
+        await scene.settled(2)
+        scene.router.gate = asyncio.Event()
+        scene.router.gated = lambda requirements: requirements.profile == "patient"
+        await play(scene, 2, 3)
+        await scene.settled(4)
+    scene.router.gate.set()
+    async with scene.running(*both, name="second"):
+        await scene.settled(6)
+
+    series = {
+        name: [one.slot.bar_close_ms for one in scene.owed() if one.slot.strategy == name]
+        for name in ("a@1", "b@1")
+    }
+    assert series["a@1"] == series["b@1"] == [at(1), at(2), at(3)]
 
 
 async def test_a_frozen_owner_that_thaws_changes_nothing(scene: Scene) -> None:

@@ -176,22 +176,14 @@ async def test_if_inference_falls_behind_the_latest_slot_wins(scene: Scene) -> N
 
 async def test_a_slow_group_makes_no_other_wait(scene: Scene) -> None:
     """Strategies with other needs get their records while the slow call is still under way."""
-    slow = ForecastNeeds(max_latency_ms=60_000)
-    held = asyncio.Event()
-    infer = scene.router.infer
-
-    async def hold(requirements: Requirements, *tensors: object, traceparent: str) -> object:
-        if requirements.deadline_ns > scene.now_ns + SECOND_NS:
-            await held.wait()
-        return await infer(requirements, *tensors, traceparent=traceparent)  # type: ignore[arg-type]
-
-    scene.router.infer = hold  # type: ignore[method-assign, assignment]
+    scene.router.gate = asyncio.Event()
+    scene.router.gated = lambda requirements: requirements.profile == "patient"
     await scene.seed()
-    async with scene.running(strategy("a"), strategy("b", needs=slow)):
+    async with scene.running(strategy("a"), strategy("b", needs=ForecastNeeds(routing_strategy="patient"))):
         await scene.tell(START_MS)
         await scene.tell(at(1))
         (first,) = await scene.settled(1)
-        held.set()
+        scene.router.gate.set()
         await scene.settled(2)
 
     assert first.slot.strategy == "a@1"
