@@ -202,11 +202,11 @@ async def test_a_good_token_is_accepted(hub: TestHub) -> None:
 async def test_every_forged_token_gets_the_same_401_at_once(
     hub: TestHub, record_property: Callable[[str, object], None]
 ) -> None:
-    """More than 25 kinds, ten times each: one body, and a p99 that gives no handle for a flood."""
+    """More than 25 kinds, three times each: one body; the p99 is kept as the scorecard's figure."""
     assert len(FORGED_LOCAL) + len(FORGED_ISSUED) >= 25
     answers, times_ms = {}, []
     for name, token in FORGED_LOCAL.items():
-        for _ in range(10):
+        for _ in range(3):
             started = time.perf_counter()
             answer = await hub.client.get("/api/v1/models", headers={"Authorization": f"Bearer {token}"})
             times_ms.append((time.perf_counter() - started) * 1000)
