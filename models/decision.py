@@ -1,7 +1,7 @@
 """What the router chose, promised and why; the record that `hub explain` shows.
 
-A decision takes microseconds and most explanations are never read, so two things differ from other nouns: the
-engine builds it without validation (`computed`), and its explanation is rendered when it is read (`Rendered`).
+A decision takes microseconds and most explanations are never read. So, unlike the other nouns, it is built
+without validation by the engine (`computed`), and its explanation is rendered when read (`Rendered`).
 """
 
 from __future__ import annotations

@@ -26,6 +26,8 @@ ANY_LEVEL: Final = 0.90
 """Interval level of the answer when no accuracy was asked for."""
 NO_BOUND: Final = -1.0
 """Lower bound on coverage where nothing was measured; clears no requirement."""
+NO_SKILL: Final = -1e9
+"""Lower bound on skill where nothing was measured: below anything measured, and finite, as JSON has to be."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +86,7 @@ class Catalogue:
         return reduce(np.minimum, self._per_instrument(self.coverage, instruments))
 
     def skill_lower(self, instruments: Sequence[str]) -> Floats:
-        """Lower bound on skill for the worst of the instruments; -inf where nothing was measured."""
+        """Lower bound on skill for the worst of the instruments."""
         return reduce(np.minimum, self._per_instrument(self.skill, instruments))
 
     def answer_level(self, instruments: Sequence[str], min_accuracy: float | None) -> Integers:
@@ -124,4 +126,4 @@ def _coverage(cards: Sequence[ModelCard], instrument: str) -> Floats:
 
 def _skill(cards: Sequence[ModelCard], instrument: str) -> Floats:
     found = (_evidence(card, instrument) for card in cards)
-    return np.array([evidence.skill.lower if evidence else -np.inf for evidence in found], dtype=float)
+    return np.array([evidence.skill.lower if evidence else NO_SKILL for evidence in found], dtype=float)
