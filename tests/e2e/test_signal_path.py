@@ -64,7 +64,7 @@ def test_ledger_is_clean_although_two_processes_died(ledger: dict[str, Any]) -> 
 
 
 def test_inference_kill_costs_at_most_one_slot_per_series(ledger: dict[str, Any]) -> None:
-    """The retry elsewhere hides the death of a replica: at most one slot of the six series has no forecast."""
+    """The retry elsewhere hides the death of a replica: at most one slot a series has no forecast."""
     missed = {
         reason: count for reason, count in ledger["skipped"].items() if reason in {"refused", "timeout"}
     }
