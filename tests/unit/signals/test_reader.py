@@ -144,6 +144,7 @@ class TestSignals:
         assert take(rules, 2, signal_bytes(sequence=6)).verdict is Verdict.OUT_OF_ORDER
         older = signal_bytes(sequence=4, close_ms=LATER_MS + BAR_MS)
         assert take(rules, 3, older).verdict is Verdict.OUT_OF_ORDER
+        assert rules.sequences == {"user-1": 6}
 
     def test_an_expired_signal_is_dropped_but_consumed_its_number(self) -> None:
         """What was too late is no gap; the writer's clock error counts against acting."""
