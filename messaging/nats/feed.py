@@ -40,12 +40,7 @@ class NatsFeed:
 
     async def start(self) -> None:
         """Connect and see to the streams. Raises BrokerUnavailable, or TopicMismatch for a foreign stream."""
-        try:
-            async with asyncio.timeout(self._config.request_timeout_s):
-                self._client = await connect(self._config, self._name, on_reconnect=self._reconnected)
-        except TimeoutError as error:
-            servers = ", ".join(self._config.servers)
-            raise BrokerUnavailable(f"no NATS server answered at {servers}; is one running?") from error
+        self._client = await connect(self._config, self._name, on_reconnect=self._reconnected)
         async with translated("create the market streams"):
             await ensure_streams(self._js)
 

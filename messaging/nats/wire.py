@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,10 +21,13 @@ _UNANSWERED_PINGS: Final = 2
 
 
 async def connect(config: NatsConfig, name: str, *, on_reconnect: Callable[[], Awaitable[None]]) -> Client:
-    """A connection that reconnects for ever and buffers nothing meanwhile: a late tick helps nobody."""
+    """A connection that reconnects for ever and buffers nothing meanwhile: a late tick helps nobody.
+
+    Raises BrokerUnavailable, with the last reason, if none is made within the request timeout.
+    """
     client = Client()
     try:
-        async with translated(f"connect to {', '.join(config.servers)}"):
+        async with asyncio.timeout(config.request_timeout_s):
             await client.connect(
                 servers=list(config.servers),
                 name=name,
@@ -36,9 +40,10 @@ async def connect(config: NatsConfig, name: str, *, on_reconnect: Callable[[], A
                 reconnected_cb=on_reconnect,
                 **_credentials(config),
             )
-    except BaseException:
+    except (NatsError, TimeoutError, OSError) as error:
         await client.close()
-        raise
+        servers, reason = ", ".join(config.servers), client.last_error or error
+        raise BrokerUnavailable(f"no NATS server accepted a connection at {servers}: {reason!r}") from error
     return client
 
 

@@ -7,6 +7,7 @@ import json
 import random
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -110,8 +111,14 @@ class KafkaBroker:
     def __init__(self, server: ServerProcess, config: KafkaConfig) -> None:
         self.config = config
         self.server = server
-        self.freeze = server.freeze
         self.thaw = server.thaw
+
+    def freeze(self) -> None:
+        """Return when every thread has stopped: on a busy machine the signal takes its time."""
+        self.server.freeze()
+        process = Path(f"/proc/{self.server.pid}/task")
+        while any(" T " not in thread.read_text() for thread in process.glob("*/stat")):
+            time.sleep(0.001)
 
     @asynccontextmanager
     async def gone(self) -> AsyncIterator[None]:
