@@ -20,18 +20,9 @@ EXPORTED: Final = {
 """Every series of the catalogue as Prometheus sees it; a test of the serve tier proves the spelling."""
 ADDED_BY_RAY: Final = {"application", "deployment", "replica"}
 
-_WORDS: Final = {
-    "sum",
-    "min",
-    "max",
-    "rate",
-    "max_over_time",
-    "histogram_quantile",
-    "vector",
-    "or",
-    "by",
-    "offset",
-}
+_AGGREGATIONS: Final = {"sum", "min", "max"}
+_FUNCTIONS: Final = {"rate", "max_over_time", "min_over_time", "changes", "histogram_quantile", "vector"}
+_WORDS: Final = _AGGREGATIONS | _FUNCTIONS | {"or", "by", "offset"}
 _SELECTOR: Final = re.compile(r"([a-z_]+)\{([^}]*)\}(\[(?:\d+[smh]|\$__rate_interval)\])?")
 _MATCHER: Final = re.compile(r'([a-z_]+)(?:=|!=|=~|!~)"([^"]*)"')
 _GROUPING: Final = re.compile(r"\bby \(([^)]*)\)")
@@ -100,5 +91,5 @@ def _misread(expr: str) -> Iterator[str]:
             yield f"{read.series} has no label {sorted(unknown)}"
         if spec.kind is MetricKind.HISTOGRAM and not read.ranged:
             yield f"{read.series} accumulates and is read without a window"
-        if spec.kind is MetricKind.GAUGE and read.ranged:
+        if spec.kind is MetricKind.GAUGE and f"rate({read.series}" in expr:
             yield f"{read.series} is a gauge and is read as a rate"

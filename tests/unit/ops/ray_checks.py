@@ -1,4 +1,4 @@
-"""Ray's own checks of cluster and Serve files, and what those let pass. Its private parts are used only here."""
+"""Ray's own checks of cluster and Serve files, and what those let pass; Ray's private parts, kept apart."""
 
 from __future__ import annotations
 

@@ -12,6 +12,9 @@ from models.metrics import METRICS
 from ops.grafana.board import FILE, board, rendered
 from ops.grafana.queries import gauge, rate
 from tests.unit.ops.promql import EXPORTED, NotPromQL, check, groupings, selectors
+from tests.unit.ops.ray_checks import ROOT
+
+OPERATIONS = ROOT / "docs" / "operations.md"
 
 
 def _targets() -> list[tuple[str, dict[str, str]]]:
@@ -28,6 +31,12 @@ def test_expression_reads_what_is_exported(title: str, target: dict[str, str]) -
     """Each expression names series and labels of the catalogue, and its legend only labels it keeps."""
     check(target["expr"])
     assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= groupings(target["expr"]), title
+
+
+@pytest.mark.parametrize("expr", re.findall(r"```promql\n(.+?)\n```", OPERATIONS.read_text(), re.DOTALL))
+def test_alarms_in_the_documentation_read_what_is_exported(expr: str) -> None:
+    """Who copies an alarm from the documentation gets one that can ring."""
+    check(expr)
 
 
 def test_every_metric_has_a_panel() -> None:
