@@ -42,7 +42,8 @@ class KafkaConfig(Frozen):
     """One Kafka cluster, `bootstrap` as `host:port[,host:port]`; `KafkaConfig.tansu` for the bundled broker.
 
     `fetch_max_wait_ms` bounds how long a record of one partition can wait behind an idle fetch.
-    `exact_ends` is false for a broker that reports a partition's end one after the start of its last batch.
+    `idempotent` is false for a broker without idempotent producers; such a one's other answers are mistrusted
+    where that is known to be needed (`KafkaBus.bounds`).
     `ca_file` holds the certificates to trust instead of the system's.
     """
 
@@ -53,7 +54,6 @@ class KafkaConfig(Frozen):
     password: SecretRef | None = None
     ca_file: str | None = None
     idempotent: bool = True
-    exact_ends: bool = True
     fetch_max_wait_ms: Annotated[int, Field(gt=0)] = 50
     request_timeout_ms: Annotated[int, Field(gt=0)] = 10_000
     session_timeout_ms: Annotated[int, Field(gt=0)] = 6_000
@@ -61,8 +61,8 @@ class KafkaConfig(Frozen):
 
     @classmethod
     def tansu(cls, bootstrap: str) -> Self:
-        """The bundled broker: refuses idempotent producers, sleeps through long polls, misreports ends."""
-        return cls(bootstrap=bootstrap, idempotent=False, exact_ends=False, fetch_max_wait_ms=5)
+        """The bundled broker: it refuses idempotent producers and sleeps through long polls."""
+        return cls(bootstrap=bootstrap, idempotent=False, fetch_max_wait_ms=5)
 
     @model_validator(mode="after")
     def _credentials_fit(self) -> Self:

@@ -110,7 +110,8 @@ class KafkaBus:
         )
 
     async def _exact_end(self, place: TopicPartition, reported: int) -> int:
-        if self._config.exact_ends or reported == 0:
+        """Tansu reports one after the first record of the last batch as the end."""
+        if self._config.idempotent or reported == 0:
             return reported
         return await reader.end_by_fetch(self._config, self._client_id, place, at_least=reported)
 

@@ -12,10 +12,12 @@ from models.market import MarketClock
 
 
 async def sequence_before(js: JetStreamContext, since_ms: int | None) -> int:
-    """A stream sequence up to which no tick of market time `since_ms` or later is; None stands for now.
+    """A stream sequence up to which the latest session has no tick of market time `since_ms` or later; None
+    stands for now.
 
     Bisects over the clock messages, each of which says that every tick up to its time was sent before it:
-    about 16 requests for ten minutes of ticks, where reading them all takes a second.
+    about 16 requests for ten minutes of ticks, where reading them all takes a second. Market time may begin
+    anew with a session; then the answer may lie in an earlier one, which only means more to read.
     """
     state = (await js.stream_info(TICKS_STREAM)).state
     if since_ms is None:

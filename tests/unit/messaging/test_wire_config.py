@@ -47,10 +47,10 @@ def test_credentials_and_security_fit() -> None:
 
 
 def test_the_bundled_broker_has_a_configuration_of_its_own() -> None:
-    """Its three quirks in one place."""
+    """Its quirks in one place."""
     config = KafkaConfig.tansu("127.0.0.1:1")
 
-    assert (config.idempotent, config.exact_ends, config.fetch_max_wait_ms) == (False, False, 5)
+    assert (config.idempotent, config.fetch_max_wait_ms) == (False, 5)
 
 
 async def test_secrets_are_resolved_on_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
