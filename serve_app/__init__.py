@@ -12,7 +12,8 @@ Read on in `wiring.py` (which rooms there are and what each gets), then in the r
 Importing this package starts nothing and reads nothing: `app` is made when it is first asked for.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: Serve parses `build`'s arguments by the class it finds there, not by
+# its name.
 
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ class HubArgs(BaseModel):
     gateway_replicas: int | None = None
 
 
-def build(args: HubArgs) -> Application:
+def build(args: HubArgs) -> "Application":
     """The hub as one Serve application; ConfigError names a setting that is wrong."""
     from pathlib import Path  # noqa: PLC0415 - importing serve_app stays cheap
 
@@ -60,7 +61,7 @@ def _overrides(args: HubArgs) -> dict[str, Any]:
     return {name: value for name, value in {**servers, **counts}.items() if value is not None}
 
 
-def __getattr__(name: str) -> Application:
+def __getattr__(name: str) -> "Application":
     """`app`, for `serve run serve_app:app` and `serve build`: the hub of `config/hub.yaml`."""
     if name == "app":
         return build(HubArgs())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,12 @@ def test_a_misspelt_key_is_found(change: dict[str, Any], path: str) -> None:
     """Ray takes each of these without a word; the check names it."""
     with pytest.raises(ValueError, match=f"Ray ignores {path}"):
         checked_serve({**_serve_yaml(), **change})
+
+
+def test_serve_sees_the_class_of_the_arguments() -> None:
+    """Serve parses `key=value` and `args:` only if the annotation is the class itself, not its name."""
+    (parameter,) = inspect.signature(build).parameters.values()
+    assert parameter.annotation is HubArgs
 
 
 def test_a_misspelt_argument_is_refused() -> None:
