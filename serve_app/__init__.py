@@ -12,8 +12,8 @@ Read on in `wiring.py` (which rooms there are and what each gets), then in the r
 Importing this package starts nothing and reads nothing: `app` is made when it is first asked for.
 """
 
-# No `from __future__ import annotations`: Serve parses `build`'s arguments by the class it finds there, not by
-# its name.
+# No `from __future__ import annotations`: Serve parses the arguments of `build` by the class it finds in the
+# signature, and would find only its name.
 
 from typing import TYPE_CHECKING, Any
 
