@@ -16,8 +16,10 @@ _CHUNK: Final = 256
 def run_in_chunks(
     model: bytes, outputs: Sequence[str], window: NDArray[np.float32], context: NDArray[np.float32]
 ) -> list[NDArray[np.float32]]:
-    """The named outputs for all rows."""
-    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    """The named outputs for all rows, on one thread as in service."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     chunks = [
         session.run(list(outputs), {"window": window[i : i + _CHUNK], "context": context[i : i + _CHUNK]})
         for i in range(0, len(window), _CHUNK)
