@@ -53,11 +53,18 @@ def _compacted(*, segment_mib: int) -> dict[str, str]:
     return {"cleanup.policy": "compact", "segment.bytes": str(segment_mib << 20), **_BROKER_TIME}
 
 
+_LATE_OWNER: Final = {"min.compaction.lag.ms": "600000"}
+"""A new owner projects a slot for those who were subscribed when it was predicted, so what a user has changed
+since must still be there in its old form."""
+
 MODELS: Final = Topic("hub.models", 1, _kept(None), "model@version")
 DECISIONS: Final = Topic("hub.decisions", 6, _kept(30), "request or slot")
 PREDICTIONS: Final = Topic("hub.predictions", 6, _kept(7), "symbol")
 SUBSCRIPTIONS: Final = Topic(
-    "user.subscriptions", 24, _compacted(segment_mib=64), "user, account, strategy, symbol; partition by user"
+    "user.subscriptions",
+    24,
+    {**_compacted(segment_mib=64), **_LATE_OWNER},
+    "user, account, strategy, symbol; partition by user",
 )
 SIGNALS: Final = Topic("user.signals", 24, _kept(7), "user_id")
 SIGNAL_STATE: Final = Topic(

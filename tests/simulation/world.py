@@ -47,6 +47,7 @@ CALM_S: Final = 25.0
 SETTLED_S: Final = 15.0
 """After so long without faults nobody has a reason to claim."""
 LATE_S: Final = 5.0
+COMPACTION_LAG_MS: Final = 15_000
 DELAY_S: Final = (0.0005, 0.003)
 
 
@@ -289,8 +290,12 @@ class World:
         self.log.faults.delay_s = DELAY_S
 
     def compact(self) -> None:
-        for topic in (SUBSCRIPTIONS.name, SIGNAL_STATE.name):
-            self.log.partition(topic, self.rng.randrange(PARTITIONS)).compact()
+        """As a broker does at any time, but never within the lag that the contract asks for."""
+        self.log.partition(SIGNAL_STATE.name, self.rng.randrange(PARTITIONS)).compact()
+        log = self.log.partition(SUBSCRIPTIONS.name, self.rng.randrange(PARTITIONS))
+        old_ms = self.clock() // 1_000_000 - COMPACTION_LAG_MS
+        last = {record.key: record.offset for record in log.records if record.timestamp_ms < old_ms}
+        log.records = [record for record in log.records if record.offset >= last.get(record.key, -1)]
 
     # Users
 
