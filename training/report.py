@@ -49,8 +49,10 @@ that is not light and does not beat the best light one by two standard errors is
 router something slow to know, and is picked only by name.
 
 Brackets hold 95 % bounds. Windows overlap, so errors are clustered by hour of market time, over all
-instruments. The test part is one week of May 2014 ({amounts}): it says little about other times, and NZDUSD
-has ticks of half a day and of one quiet evening only, too thin for more than a rough picture.
+instruments. Times are processor time of one thread on the machine that trained.
+
+The test part is one week of May 2014: {amounts}. It says little about other times, and NZDUSD has ticks of
+half a day and of one quiet evening only, too thin for more than a rough picture.
 """
 
 
