@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from ray import serve
 from ray.serve import Application
@@ -11,6 +12,7 @@ from ray.serve import Application
 from deployments.router import load_table
 from deployments.router.names import pool_app
 from tests.serve.client import a_client
+from tests.serve.recording import RecordingRouter
 from tests.serve.replicas import a_window
 
 
@@ -30,11 +32,17 @@ class Caller:
         """How many replicas of each pool this process knows."""
         return {pool: len(load_table.TABLE.replicas(pool)) for pool in self._pools}
 
-    async def routed(self, count: int, *, sleep_s: float) -> list[tuple[str, str]]:
+    async def routed(self, count: int, *, sleep_s: float) -> list[tuple[str, int]]:
         """So many routed calls at once; where each was to go, and which process answered."""
         window = a_window(sleep_s=sleep_s)
         answers = await asyncio.gather(*(self._client.infer(window) for _ in range(count)))
-        return [(answer.decision.replica, str(int(answer.forecasts[0].q50))) for answer in answers]
+        return [(answer.decision.replica, int(answer.forecasts[0].q50)) for answer in answers]
+
+    async def router_is_a_copy(self) -> bool:
+        """Whether the router that Serve made here is of another class than the one this process imports."""
+        handle: Any = self._client.pools._routes[self._pools[0]].by_value
+        router = handle._router._asyncio_router._request_router
+        return type(router).__name__ == "RecordingRouter" and not isinstance(router, RecordingRouter)
 
     async def unrouted(self, count: int) -> list[int]:
         """So many calls without a ticket at once, by Serve's own choice."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deployments.router import load_table
 from deployments.router.opening import assemble
-from deployments.router.pools import ServePools
+from deployments.router.pools import ServePools, ServeResponse
 from deployments.router.routed_client import RoutedClient
 from models.answer import Answer
 from models.card import ModelKey
@@ -79,7 +79,7 @@ class Client:
 
     async def _ask(self, method: str, ticket: Ticket) -> Any:
         handle = self.pools._routes[ticket.pool].by_value
-        return await handle.options(method_name=method).remote(ticket=ticket)
+        return await ServeResponse(handle.options(method_name=method).remote(ticket=ticket)).reply()
 
 
 def a_client(names: Sequence[str], *, by_reference_from: int) -> Client:

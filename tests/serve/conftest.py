@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
@@ -28,20 +30,13 @@ def ray_runtime() -> Iterator[None]:
     """A Ray of our own, joined by nobody else, in a short directory (socket paths have a limit)."""
     os.environ["RAY_AUTH_MODE"] = "disabled"
     directory = tempfile.mkdtemp(prefix="hub-ray-", dir="/tmp")
-    ray.init(
-        address="local",
-        num_cpus=8,
-        include_dashboard=False,
-        object_store_memory=256 * 1024 * 1024,
-        log_to_driver=False,
-        _temp_dir=directory,
-    )
+    _start_ray(directory)
     try:
         serve.start(proxy_location="Disabled")
         yield
     finally:
         serve.shutdown()  # type: ignore[no-untyped-call]
-        ray.shutdown()
+        _shut_down_ray()
         shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -76,3 +71,31 @@ async def client(applications: None, transport: str) -> AsyncIterator[Client]:
     await client.pools.open(seen_timeout_s=10)
     yield client
     await client.pools.close()
+
+
+def _shut_down_ray() -> None:
+    """Ray does not wait for the servers it kills, of which their Popen objects complain when collected."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        ray.shutdown()
+        gc.collect()
+
+
+def _start_ray(directory: str) -> None:
+    """On a busy machine a raylet may miss the 30 s that Ray allows it: then once more, and once more."""
+    for last in (False, False, True):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=8,
+                include_dashboard=False,
+                object_store_memory=256 * 1024 * 1024,
+                log_to_driver=False,
+                _temp_dir=directory,
+            )
+        except Exception as error:
+            if last or "timed out during startup" not in str(error):
+                raise
+            _shut_down_ray()
+        else:
+            return

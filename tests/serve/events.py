@@ -16,3 +16,8 @@ def note(pool: str, callback: str, replica: str) -> None:
 def of(pool: str, replica: str) -> list[str]:
     """The callbacks about one replica."""
     return [callback for where, callback, which in SEEN if (where, which) == (pool, replica)]
+
+
+def count(callback: str) -> int:
+    """How often a callback was called, for any replica."""
+    return sum(name == callback for _, name, _ in SEEN)

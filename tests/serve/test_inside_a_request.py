@@ -7,14 +7,21 @@ from ray import serve
 
 from tests.serve.client import Client, pids
 
-pytestmark = pytest.mark.serve
+pytestmark = [pytest.mark.serve, pytest.mark.timeout(300)]  # whoever comes first starts Ray
 
 
 async def test_a_replica_brings_its_pools_up(applications: None, transport: str) -> None:
-    """A client opened while a replica starts is ready, and knows all replicas through the shared table."""
+    """A client opened while a replica starts is ready when the replica is."""
     caller = serve.get_app_handle(f"caller-{transport}")
 
     assert await caller.ready.remote() is True
+
+
+async def test_the_router_is_a_copy_and_the_table_is_not(applications: None, transport: str) -> None:
+    """Serve copies a router's module by value into a replica; what it writes reaches the one table."""
+    caller = serve.get_app_handle(f"caller-{transport}")
+
+    assert await caller.router_is_a_copy.remote() is True
     assert await caller.seen.remote() == {"left": 2, "right": 2}
 
 

@@ -135,7 +135,7 @@ class Hub:
         )
 
     def in_flight(self) -> float:
-        """Our own calls that the load table believes to be on their way; what it heard of others has faded."""
+        """Our own calls that the table believes to be on their way; what it heard of others has faded."""
         in_a_minute = time.time_ns() + 60_000_000_000
         return round(float(self.load.snapshot(in_a_minute).calls.sum()), 6)
 

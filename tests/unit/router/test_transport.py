@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError, TaskCancelledError
 from ray.serve.exceptions import BackPressureError
@@ -17,9 +19,11 @@ from models.errors import (
 )
 
 
-def wrapped(cause: Exception) -> RayTaskError:
+def wrapped(cause: Exception) -> Exception:
     """What the actor transport makes of an exception that a replica raised."""
-    return RayTaskError("infer", "traceback", cause).as_instanceof_cause()
+    make: Any = RayTaskError
+    error: Exception = make("infer", "traceback", cause).as_instanceof_cause()
+    return error
 
 
 @pytest.mark.parametrize(
