@@ -23,7 +23,8 @@ from models.signal import Signal, Source
 from signals.encoding import decode_owed
 from signals.reader import SignalRules, Verdict
 
-MAX_SCAN: Final = 20_000
+MAX_SCAN: Final = 5_000
+"""About 80 ms of this process's time on a busy core."""
 CHECKPOINT_SCAN: Final = 32
 
 
