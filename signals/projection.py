@@ -6,7 +6,7 @@ changes is computed once, when its record is read, and not per signal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -29,7 +29,7 @@ class Bounds:
 @dataclass(frozen=True, slots=True)
 class Subscriber:
     """One (user, account) as the hot path needs it: `key` is the record key, `identity` its escaped JSON
-    fields, `delivery_seed` what `delivery_id` hashes after the signal, `offset` that of its subscription.
+    fields, `delivery_seed` what `delivery_id` hashes after the signal.
     """
 
     user_id: str
@@ -39,10 +39,9 @@ class Subscriber:
     delivery_seed: bytes
     bounds: Bounds
     entitled_until_ns: int
-    offset: int
 
     @classmethod
-    def of(cls, subscription: Subscription, offset: int) -> Subscriber:
+    def of(cls, subscription: Subscription) -> Subscriber:
         user_id, account_id = subscription.user_id, subscription.account_id
         return cls(
             user_id=user_id,
@@ -52,7 +51,6 @@ class Subscriber:
             delivery_seed=f"\x1f{user_id}\x1f{account_id}".encode(),
             bounds=Bounds(subscription.tier, subscription.risk.scale, subscription.risk.max_fraction),
             entitled_until_ns=subscription.entitled_until_ns,
-            offset=offset,
         )
 
 
@@ -84,7 +82,7 @@ class Book:
         if subscription is None:
             members.pop((user_id, account_id), None)
         else:
-            members[user_id, account_id] = Subscriber.of(subscription, offset)
+            members[user_id, account_id] = Subscriber.of(subscription)
         return True
 
     def subscribers(self, strategy: str, symbol: str, *, at_ns: int) -> Sequence[Subscriber]:
@@ -93,10 +91,6 @@ class Book:
         """
         everybody = self._sorted(strategy, symbol)
         return [one for one in everybody if one.entitled_until_ns > at_ns]
-
-    def users(self) -> Iterator[str]:
-        """Every user with a subscription, each once."""
-        yield from dict.fromkeys(user for members in self._by_slot.values() for user, _ in members)
 
     def _sorted(self, strategy: str, symbol: str) -> tuple[Subscriber, ...]:
         slot = (strategy, symbol)

@@ -151,7 +151,6 @@ class LastSlot:
     source: tuple[int, int]
     subscription_offset: int
     part: tuple[int, int]
-    first_offset: int
     deliveries: set[str] = field(default_factory=set)
     sealed: bool = False
 
@@ -198,7 +197,7 @@ class SignalRules:
             return SignalReading(
                 Verdict.MISADDRESSED, head, detail=f"key was {key!r}, the body is for {head.user_id}"
             )
-        return self._fold(offset, head, now_ns)
+        return self._fold(head, now_ns)
 
     @property
     def series(self) -> dict[Series, int]:
@@ -217,7 +216,7 @@ class SignalRules:
         rules.cursor = {int(partition): offset for partition, offset in checkpoint.cursor.items()}
         rules.position = checkpoint.position
         for mark in checkpoint.series:
-            slot = LastSlot(mark.bar_close_ms, (-1, -1), -1, (1, 1), -1, sealed=True)
+            slot = LastSlot(mark.bar_close_ms, (-1, -1), -1, (1, 1), sealed=True)
             rules.slots[mark.strategy, mark.symbol, mark.horizon_ms] = slot
         return rules
 
@@ -244,13 +243,13 @@ class SignalRules:
             raise ValueError("; ".join(wrong))
         return SignalHead.model_validate_json(value)
 
-    def _fold(self, offset: int, head: SignalHead, now_ns: int | None) -> SignalReading:
+    def _fold(self, head: SignalHead, now_ns: int | None) -> SignalReading:
         """The order rules, for a valid signal to the right user."""
         last = self.sequences.get(head.user_id)
         self.sequences[head.user_id] = max(head.sequence, last or 0)
         if out_of_turn := self._out_of_turn(head, last):
             return SignalReading(out_of_turn, head)
-        self._note_delivery(offset, head)
+        self._note_delivery(head)
         missed = 0 if last is None else head.sequence - last - 1
         if now_ns is not None and now_ns + head.clock_error_ns >= head.expires_ns:
             return SignalReading(Verdict.EXPIRED, head, missed=missed)
@@ -266,11 +265,11 @@ class SignalRules:
             return Verdict.REPEATED if head.sequence == last else Verdict.OUT_OF_ORDER
         return None
 
-    def _note_delivery(self, offset: int, head: SignalHead) -> None:
+    def _note_delivery(self, head: SignalHead) -> None:
         source = (head.source.partition, head.source.offset)
         slot = self.slots.get(head.series)
         if slot is None or slot.bar_close_ms < head.bar_close_ms:
-            slot = LastSlot(head.bar_close_ms, source, head.subscription_offset, head.part, offset)
+            slot = LastSlot(head.bar_close_ms, source, head.subscription_offset, head.part)
             self.slots[head.series] = slot
         slot.part = head.part
         slot.deliveries.add(head.delivery_id)
@@ -288,9 +287,9 @@ class SignalRules:
             return SignalReading(Verdict.CONTROL)
         if standing := _standing(self._epochs, event.epoch, offset):
             return SignalReading(standing[0], control=event, detail=standing[1])
-        return self._fold_control(offset, event)
+        return self._fold_control(event)
 
-    def _fold_control(self, offset: int, event: Undelivered | Beat) -> SignalReading:
+    def _fold_control(self, event: Undelivered | Beat) -> SignalReading:
         if isinstance(event, Beat):
             for partition, next_offset in event.cursor.items():
                 self._advance(int(partition), next_offset)
@@ -300,13 +299,13 @@ class SignalRules:
             return SignalReading(Verdict.OUT_OF_ORDER, control=event)
         if slot and event.bar_close_ms == slot.bar_close_ms and slot.sealed:
             return SignalReading(Verdict.REPEATED, control=event)
-        self._seal(offset, event)
+        self._seal(event)
         return SignalReading(Verdict.CONTROL, control=event)
 
-    def _seal(self, offset: int, event: Undelivered) -> None:
+    def _seal(self, event: Undelivered) -> None:
         """Nothing (more) of the slot is to come: the rest of it, or all, is recorded as undelivered."""
         source = (event.source_partition, event.source_offset)
-        slot = LastSlot(event.bar_close_ms, source, event.subscription_offset, (1, 1), offset, sealed=True)
+        slot = LastSlot(event.bar_close_ms, source, event.subscription_offset, (1, 1), sealed=True)
         self.slots[event.strategy, event.symbol, event.horizon_ms] = slot
         self._advance(event.source_partition, event.source_offset + 1)
 

@@ -56,8 +56,8 @@ class Fold:
         """The newest slot of the same series that is in the log, whole or in part."""
         return self.rules.slots.get(slot.series)
 
-    def published(self, batch: Batch, *, base: int, position: int) -> None:
-        """A batch of ours is valid in the log from `base` on; everything before `position` is known."""
+    def published(self, batch: Batch, *, position: int) -> None:
+        """A batch of ours is valid in the log; everything before `position` is known."""
         entry, rules = batch.entry, self.rules
         rules.sequences.update(batch.sequences)
         last = self.last(entry.owed.slot)
@@ -67,7 +67,6 @@ class Fold:
                 (entry.partition, entry.offset),
                 batch.subscription_offset,
                 batch.part,
-                base,
             )
             rules.slots[entry.owed.slot.series] = last
         last.part = batch.part

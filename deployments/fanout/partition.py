@@ -156,8 +156,8 @@ class OwnedPartition:
 
     async def _append(self, batch: Batch, subscribers: Sequence[Subscriber]) -> None:
         projected_ns = self._tools.clock()
-        base = await self.lease.append(batch.records)
-        self.fold.published(batch, base=base, position=self.lease.position)
+        await self.lease.append(batch.records)
+        self.fold.published(batch, position=self.lease.position)
         self._measure(batch, subscribers, projected_ns=projected_ns)
 
     async def _undelivered(self, entry: Entry, reason: UndeliveredReason, due: Due) -> None:

@@ -29,7 +29,7 @@ def state_before_ack(patch: pytest.MonkeyPatch) -> None:
     """Memory, and with it the checkpoint, moves when a batch leaves and not when it is acknowledged."""
 
     async def append(self: OwnedPartition, batch: Batch, subscribers: Sequence[Subscriber]) -> None:
-        self.fold.published(batch, base=self.lease.position, position=self.lease.position)
+        self.fold.published(batch, position=self.lease.position)
         self._next_checkpoint_s = 0.0
         self._checkpoint_if_due()
         await self.lease.append(batch.records)

@@ -128,7 +128,7 @@ def signal_bytes(
     place = Source(partition=source[0], offset=source[1], epoch=0)
     body = Body(prediction(slot(close_ms)), source=place, policy=TargetFractionPolicy())
     return body.render(
-        Subscriber.of(subscription(user_id, account_id), 0),
+        Subscriber.of(subscription(user_id, account_id)),
         sequence=sequence,
         epoch=epoch,
         part=part,

@@ -30,7 +30,7 @@ def body(owed: Prediction | Skipped) -> Body:
 def render(of: Body, user_id: str, account_id: str, *, scale: float = 1.0) -> Signal:
     """The rendered signal of one subscriber, parsed by the contract."""
     raw = of.render(
-        Subscriber.of(subscription(user_id, account_id, scale=scale), 9),
+        Subscriber.of(subscription(user_id, account_id, scale=scale)),
         sequence=12,
         epoch=8,
         part=(2, 3),
@@ -58,7 +58,7 @@ def test_the_fast_delivery_id_is_the_defined_one(user_id: str, account_id: str) 
         ids.delivery_prefix(UUID(slot().signal_id)), user_id=user_id, account_id=account_id
     )
 
-    subscriber = Subscriber.of(subscription(user_id, account_id), 0)
+    subscriber = Subscriber.of(subscription(user_id, account_id))
     assert body(prediction()).delivery_id(subscriber) == str(derived)
     assert derived.version == 8
 
@@ -87,7 +87,7 @@ def test_a_skipped_slot_is_rendered_as_an_abstain_with_the_reason() -> None:
 
     assert (signal.kind, signal.forecast, signal.lineage) == (Kind.ABSTAIN, None, None)
     assert signal.reason == 'no forecast: refused (no model "fits")'
-    assert of.kind(Subscriber.of(subscription(), 0)) == "abstain"
+    assert of.kind(Subscriber.of(subscription())) == "abstain"
 
 
 @pytest.mark.parametrize(

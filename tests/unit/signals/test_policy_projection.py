@@ -127,9 +127,8 @@ def test_a_newer_record_replaces_and_a_tombstone_ends_a_subscription() -> None:
     put(book, 2, "u1")
     assert book.apply(subscription("u2").key(), None, 3)
 
-    (only,) = book.subscribers("alpha@1", "EURUSD", at_ns=NOW_NS)
-    assert (only.user_id, only.offset, len(book)) == ("u1", 2, 1)
-    assert list(book.users()) == ["u1"]
+    assert names(book) == [("u1", "main")]
+    assert (len(book), book.offset) == (1, 3)
 
 
 def test_who_ran_out_of_entitlement_receives_nothing() -> None:
