@@ -123,10 +123,16 @@ def signal_bytes(
     epoch: int = 0,
     source: tuple[int, int] = (0, 1),
     part: tuple[int, int] = (1, 1),
+    clock_error_ns: int = 0,
 ) -> bytes:
     """A rendered signal of the slot that closes at `close_ms`."""
     place = Source(partition=source[0], offset=source[1], epoch=0)
-    body = Body(prediction(slot(close_ms)), source=place, policy=TargetFractionPolicy())
+    body = Body(
+        prediction(slot(close_ms)),
+        source=place,
+        policy=TargetFractionPolicy(),
+        clock_error_ns=clock_error_ns,
+    )
     return body.render(
         Subscriber.of(subscription(user_id, account_id)),
         sequence=sequence,

@@ -147,13 +147,20 @@ class TestSignals:
         assert rules.sequences == {"user-1": 6}
 
     def test_an_expired_signal_is_dropped_but_consumed_its_number(self) -> None:
-        """What was too late is no gap; the writer's clock error counts against acting."""
+        """What was too late is no gap."""
         rules = signals()
 
         late = take(rules, 1, signal_bytes(sequence=1), now_ns=NOW_NS + TTL_NS)
         assert late.verdict is Verdict.EXPIRED
         fresh = take(rules, 2, signal_bytes(sequence=2, close_ms=LATER_MS), now_ns=NOW_NS + TTL_NS - 1)
         assert (fresh.verdict, fresh.missed) == (Verdict.ACCEPTED, 0)
+
+    def test_with_an_uncertain_clock_a_signal_is_dropped_early(self) -> None:
+        """The writer's clock error counts against acting."""
+        raw = signal_bytes(clock_error_ns=10)
+
+        assert take(signals(), 1, raw, now_ns=NOW_NS + TTL_NS - 10).verdict is Verdict.EXPIRED
+        assert take(signals(), 1, raw, now_ns=NOW_NS + TTL_NS - 11).verdict is Verdict.ACCEPTED
 
     def test_a_signal_under_another_users_key_is_misaddressed(self) -> None:
         """It moves nothing: neither the key's user nor the body's."""
@@ -192,6 +199,14 @@ class TestSignals:
         beat = encode(Beat(epoch=0, cursor={"x": 1}, now_ns=0))
 
         assert signals().take(1, BEAT_KEY, beat, None).verdict is Verdict.UNDECODABLE
+
+    def test_the_cursor_never_goes_back(self) -> None:
+        """A beat that was written before the last signal but landed after it moves nothing."""
+        rules = signals()
+        take(rules, 1, signal_bytes(source=(0, 5)))
+        rules.take(2, BEAT_KEY, encode(Beat(epoch=0, cursor={"0": 3, "1": 2}, now_ns=0)), None)
+
+        assert rules.cursor == {0: 6, 1: 2}
 
     def test_a_void_beat_does_not_move_the_cursor(self) -> None:
         """A zombie's beat would let the next owner skip slots."""
@@ -258,6 +273,15 @@ class TestRestore:
         assert again.verdict is Verdict.REPEATED
         late = signal_bytes(user_id="user-2", part=(2, 2), source=(0, 5))
         assert take(rules, 4, late).verdict is Verdict.REPEATED
+
+    def test_an_undelivered_record_of_an_older_slot_is_out_of_order(self) -> None:
+        """It neither reopens the series nor moves it back."""
+        rules = signals()
+        take(rules, 1, signal_bytes(close_ms=LATER_MS, source=(0, 6)))
+
+        late = rules.take(2, UNDELIVERED_KEY, self.undelivered(CLOSE_MS, 5), None)
+        assert late.verdict is Verdict.OUT_OF_ORDER
+        assert (rules.series, rules.cursor) == ({SERIES: LATER_MS}, {0: 7})
 
     def test_a_fold_resumed_from_its_checkpoint_goes_on_as_if_it_had_read_all(self) -> None:
         """Restoring from the checkpoint and from the beginning give the same state and the same verdicts."""
