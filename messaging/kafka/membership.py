@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection
 from typing import Final
 
@@ -15,7 +16,9 @@ from messaging.config import KafkaConfig
 from messaging.kafka.client import new_consumer
 from messaging.kafka.failures import translated
 from messaging.kafka.hard_close import kill_consumer
+from models.errors import BrokerUnavailable
 
+_LOG: Final = logging.getLogger(__name__)
 _HEALTH_S: Final = 1.0
 
 
@@ -33,9 +36,10 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._assigned: frozenset[int] = frozenset()
         self._fresh = asyncio.Event()
         self._consumer: AIOKafkaConsumer | None = None
+        self._left = False
 
     async def start(self) -> None:
-        """Join; returns with the first assignment."""
+        """Join; returns with the first assignment. Raises BrokerUnavailable and leaves nothing behind."""
         consumer = new_consumer(self._config, self._client_id, group=self._group)
         consumer.subscribe([self._topic], listener=self)
         self._consumer = consumer
@@ -44,7 +48,7 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
             async with translated(f"join group {self._group}", timeout_s=patience_s):
                 await consumer.start()
         except BaseException:
-            await self.leave()
+            await self._drop()
             raise
 
     @property
@@ -53,7 +57,7 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
         return self._assigned
 
     async def changed(self) -> frozenset[int]:
-        """See `Membership.changed`. A coordination that has died meanwhile is started again."""
+        """See `Membership.changed`. Waits out any trouble; a coordination that died is started again."""
         while not self._fresh.is_set():
             try:
                 async with asyncio.timeout(_HEALTH_S):
@@ -76,9 +80,8 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def leave(self) -> None:
         """See `Membership.leave`."""
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            await kill_consumer(consumer)
+        self._left = True
+        await self._drop()
 
     def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Called by aiokafka inside the rebalance. Paused partitions are never fetched."""
@@ -92,10 +95,16 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _heal(self) -> None:
         """Polling raises what killed the coordination; all partitions are paused, so it returns nothing."""
-        if self._consumer is None:
-            return
         try:
-            await self._consumer.getmany(timeout_ms=0)
-        except KafkaError:
-            await self.leave()
-            await self.start()
+            if self._consumer is not None:
+                await self._consumer.getmany(timeout_ms=0)
+            elif not self._left:
+                await self.start()
+        except (KafkaError, BrokerUnavailable) as error:
+            _LOG.warning("group %s: joining again after %r", self._group, error)
+            await self._drop()
+
+    async def _drop(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await kill_consumer(consumer)

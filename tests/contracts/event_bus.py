@@ -10,7 +10,7 @@ from typing import Protocol
 
 import pytest
 
-from messaging.ports import EventBus, LogRecord, Record
+from messaging.ports import EventBus, LogRecord, Membership, Record
 from messaging.topics import Topic, check_topics, create_topics
 from models.errors import AppendRefused, AppendUnknown, BrokerUnavailable, TopicMismatch
 from tests.support.eventually import eventually
@@ -70,6 +70,12 @@ async def read(bus: EventBus, topic: str, start: int, stop: int, *, partition: i
 def keys(records: Sequence[LogRecord]) -> list[bytes]:
     """In the order of the log."""
     return [record.key for record in records]
+
+
+async def _watch(member: Membership) -> None:
+    """Wait for assignments, as an owner does."""
+    while True:
+        await member.changed()
 
 
 class EventBusContract:
@@ -263,6 +269,17 @@ class EventBusContract:
 
         assert not await worker.confirm(0)
         await eventually(lambda: len(heir.assigned) == 2)
+
+    async def test_a_member_survives_an_outage(
+        self, bus: EventBus, broker: Broker, unique: Unique, topic: str
+    ) -> None:
+        """Nothing is confirmed while nobody answers; afterwards it is again, without anybody's doing."""
+        member = await bus.join(unique("g"), topic)
+        watching = asyncio.create_task(_watch(member))
+        async with broker.gone():
+            assert not await member.confirm(0)
+        await eventually(lambda: member.confirm(0), timeout_s=30)
+        watching.cancel()
 
     # Failures
 
