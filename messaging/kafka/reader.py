@@ -100,6 +100,7 @@ class KafkaTail:
         self._client_id = client_id
         self._positions = {TopicPartition(topic, p): start for p, start in sorted(starts.items())}
         self._topic = topic
+        self._patience_s = config.request_timeout_ms / 1000
         self._consumer: AIOKafkaConsumer | None = None
         self._moved = 0.0
 
@@ -113,22 +114,18 @@ class KafkaTail:
         self._moved = asyncio.get_running_loop().time()
 
     async def batch(self, *, max_wait_s: float) -> list[LogRecord]:
-        """See `Tail.batch`."""
-        if self._consumer is None:
-            await self.start()
-        consumer = self._consumer
-        if consumer is None:
-            return []
-        async with translated(
-            f"follow {self._topic}", timeout_s=max_wait_s + self._config.request_timeout_ms / 1000
-        ):
-            fetched = await consumer.getmany(timeout_ms=int(max_wait_s * 1000))
-            for place in self._positions:
-                self._positions[place] = await consumer.position(place)
-        if fetched:
-            self._moved = asyncio.get_running_loop().time()
-        elif asyncio.get_running_loop().time() - self._moved > _STUCK_S:
-            await self._look_stuck(consumer)
+        """See `Tail.batch`. What was fetched and could not be returned is fetched again next time."""
+        fetched: dict[TopicPartition, list[ConsumerRecord]] = {}
+        try:
+            async with translated(f"follow {self._topic}", timeout_s=max_wait_s + self._patience_s):
+                consumer = await self._ready()
+                fetched = await consumer.getmany(timeout_ms=int(max_wait_s * 1000))
+                self._positions = {place: await consumer.position(place) for place in self._positions}
+        except BaseException:
+            if fetched:
+                await self.close()
+            raise
+        await self._heal(consumer, idle=not fetched)
         return [to_log_record(record) for records in fetched.values() for record in records]
 
     def position(self, partition: int) -> int:
@@ -141,10 +138,21 @@ class KafkaTail:
         if consumer is not None:
             await kill_consumer(consumer)
 
-    async def _look_stuck(self, consumer: AIOKafkaConsumer) -> None:
-        """Drop the consumer if there is something it should have returned; the next batch opens another."""
-        self._moved = asyncio.get_running_loop().time()
-        async with translated(f"follow {self._topic}", timeout_s=self._config.request_timeout_ms / 1000):
-            ends = await consumer.end_offsets(list(self._positions))
-        if any(ends[place] > position for place, position in self._positions.items()):
+    async def _ready(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            await self.start()
+        return self._consumer
+
+    async def _heal(self, consumer: AIOKafkaConsumer, *, idle: bool) -> None:
+        """Drop a consumer that should have returned something for long; the next batch opens another."""
+        now = asyncio.get_running_loop().time()
+        if idle and now - self._moved < _STUCK_S:
+            return
+        self._moved = now
+        if idle and await self._behind(consumer):
             await self.close()
+
+    async def _behind(self, consumer: AIOKafkaConsumer) -> bool:
+        async with translated(f"follow {self._topic}", timeout_s=self._patience_s):
+            ends = await consumer.end_offsets(list(self._positions))
+        return any(ends[place] > position for place, position in self._positions.items())

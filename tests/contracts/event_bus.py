@@ -278,7 +278,7 @@ class EventBusContract:
         watching = asyncio.create_task(_watch(member))
         async with broker.gone():
             assert not await member.confirm(0)
-        await eventually(lambda: member.confirm(0), timeout_s=30)
+        await eventually(lambda: member.confirm(0), timeout_s=60)
         watching.cancel()
 
     # Failures

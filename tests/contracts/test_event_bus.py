@@ -21,6 +21,7 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from messaging.config import KafkaConfig
 from messaging.connect import open_bus
 from messaging.kafka.membership import KafkaMembership
+from messaging.kafka.reader import KafkaTail
 from messaging.memory import MemoryBus, MemoryLog
 from messaging.ports import EventBus, Record
 from messaging.topics import partition_of
@@ -231,6 +232,41 @@ class WireContract(EventBusContract):
         for partition in range(4):
             found = [record.key for record in await all_of(bus, topic, partition)]
             assert found == [name for name in names if partition_of(name, 4) == partition]
+
+    async def test_a_tail_loses_nothing_when_it_fails(
+        self, bus: EventBus, topic: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An error after the fetch is the caller's to see, and the records come with the next batch."""
+        tail = await bus.tail(topic, {0: 0})
+        assert isinstance(tail, KafkaTail)
+        await (await bus.producer("p")).append(topic, 0, [Record(b"k", b"v")] * 3, timeout_s=5)
+
+        async def fail(_: object) -> None:
+            raise KafkaError("position is not known")
+
+        monkeypatch.setattr(tail._consumer, "position", fail)
+        with pytest.raises(BrokerUnavailable):
+            await tail.batch(max_wait_s=5)
+
+        assert [record.offset for record in await tail.batch(max_wait_s=5)] == [0, 1, 2]
+
+    async def test_a_tail_that_is_stuck_is_replaced(
+        self, bus: EventBus, topic: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A consumer that returns nothing though the log has grown is given up for another."""
+        monkeypatch.setattr("messaging.kafka.reader._STUCK_S", 0.2)
+        tail = await bus.tail(topic, {0: 0})
+        assert isinstance(tail, KafkaTail)
+        await (await bus.producer("p")).append(topic, 0, [Record(b"k", b"v")], timeout_s=5)
+
+        async def nothing(**_: object) -> dict[object, object]:
+            await asyncio.sleep(0.01)
+            return {}
+
+        monkeypatch.setattr(tail._consumer, "getmany", nothing)
+        found = await eventually(lambda: tail.batch(max_wait_s=0.1))
+
+        assert [record.offset for record in found] == [0]
 
     async def test_a_dead_coordination_is_started_again(
         self, bus: EventBus, topic: str, monkeypatch: pytest.MonkeyPatch
