@@ -90,6 +90,14 @@ def test_a_skipped_slot_is_rendered_as_an_abstain_with_the_reason() -> None:
     assert of.kind(Subscriber.of(subscription())) == "abstain"
 
 
+def test_a_signal_says_how_its_user_shaped_it() -> None:
+    """Stretched six times, then clipped to the account: tier, scale and the limit that was hit are there."""
+    signal = render(body(prediction()), "u1", "a1", scale=6.0)
+
+    assert signal.target_fraction == 1.0
+    assert (signal.risk.tier, signal.risk.scale, signal.risk.limits_hit) == ("pro", 6.0, ("max_fraction",))
+
+
 @pytest.mark.parametrize(
     ("field", "value", "complaint"),
     [

@@ -125,6 +125,7 @@ def test_a_newer_record_replaces_and_a_tombstone_ends_a_subscription() -> None:
     put(book, 0, "u1")
     put(book, 1, "u2")
     put(book, 2, "u1")
+    assert names(book) == [("u1", "main"), ("u2", "main")]
     assert book.apply(subscription("u2").key(), None, 3)
 
     assert names(book) == [("u1", "main")]
