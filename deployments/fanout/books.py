@@ -6,7 +6,8 @@ One reader follows all owned partitions; it starts anew when their set changes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Final, NoReturn
 
@@ -15,16 +16,22 @@ from messaging.topics import SUBSCRIPTIONS
 from models.errors import MessagingError
 from signals.projection import Book
 
+GRACE_MS: Final = 1000
+"""A change this close to a prediction may count or not: both are right."""
 _TURN_S: Final = 0.2
 """How long the reader may be deaf to a change of the owned partitions."""
 
 
 class LiveBook:
-    """A partition's subscriptions up to `position`; the last change was at `changed_ms`, broker time."""
+    """A partition's subscriptions up to `position`; the last change was at `changed_ms`, broker time.
+
+    What was written before `known_s`, on the loop's clock, is in.
+    """
 
     def __init__(self, position: int) -> None:
         self.book: Final = Book()
         self.position = position
+        self.known_s = 0.0
         self.changed_ms = -1
 
     def apply(self, records: Iterable[LogRecord]) -> None:
@@ -43,11 +50,14 @@ class Books:
         self._retry_s = retry_s
         self._live: dict[int, LiveBook] = {}
         self._changed = asyncio.Event()
+        self._polled = asyncio.Event()
 
     async def open(self, partition: int) -> LiveBook:
         """The partition's subscriptions as of now, kept up to date until closed."""
+        asked_s = asyncio.get_running_loop().time()
         first, end = await self._bus.bounds(SUBSCRIPTIONS.name, partition)
         live = await self._folded(partition, first, end)
+        live.known_s = asked_s
         self._live[partition] = live
         self._changed.set()
         return live
@@ -57,6 +67,18 @@ class Books:
         if self._live.get(partition) is live:
             del self._live[partition]
             self._changed.set()
+
+    async def catch_up(self, live: LiveBook) -> None:
+        """Wait until everything older than the grace time is in; not longer than that again, so that a book
+        which cannot be followed delays a signal and does not stop it.
+        """
+        loop, grace_s = asyncio.get_running_loop(), GRACE_MS / 1000
+        give_up_s = loop.time() + grace_s
+        while live.known_s < (now_s := loop.time()) - grace_s and now_s < give_up_s:
+            self._polled.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(give_up_s):
+                    await self._polled.wait()
 
     async def before(self, partition: int, stop: int) -> Book:
         """The subscriptions as of an earlier offset, as far as compaction has left them."""
@@ -82,24 +104,27 @@ class Books:
         self._changed.clear()
         if not self._live:
             return
+        followed = dict(self._live)
         try:
             tail = await self._bus.tail(
-                SUBSCRIPTIONS.name, {p: live.position for p, live in self._live.items()}
+                SUBSCRIPTIONS.name, {p: live.position for p, live in followed.items()}
             )
             try:
                 while not self._changed.is_set():
-                    await self._take(tail)
+                    await self._take(tail, followed)
             finally:
                 await tail.close()
         except MessagingError:
             self._changed.set()
             raise
 
-    async def _take(self, tail: Tail) -> None:
+    async def _take(self, tail: Tail, followed: Mapping[int, LiveBook]) -> None:
+        asked_s = asyncio.get_running_loop().time()
         for record in await tail.batch(max_wait_s=_TURN_S):
-            live = self._live.get(record.partition)
-            if live and record.offset >= live.position:
-                live.apply((record,))
+            followed[record.partition].apply((record,))
+        for live in followed.values():
+            live.known_s = asked_s
+        self._polled.set()
 
     async def _folded(self, partition: int, first: int, stop: int) -> LiveBook:
         live = LiveBook(first)

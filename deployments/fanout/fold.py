@@ -21,6 +21,7 @@ class Fold:
     def __init__(self, rules: SignalRules, epochs: EpochFilter) -> None:
         self.rules = rules
         self.late: dict[Series, SignalHead] = {}
+        self.claimed_ms = 0
         self._epochs = epochs
 
     @classmethod
@@ -30,7 +31,8 @@ class Fold:
         """The fold of the log up to `stop`, from the checkpoint on, or from the beginning without one.
 
         `late` holds a signal of every last slot that landed when it had expired, by the broker's clock, and
-        is not recorded as undelivered: its owner was stopped between the two.
+        is not recorded as undelivered: its owner was stopped between the two. `claimed_ms` is the broker's
+        time of the last record, which is the claim.
         """
         epochs = EpochFilter(checkpoint.claims if checkpoint else ())
         rules = SignalRules.resumed(epochs, checkpoint) if checkpoint else SignalRules(epochs)
@@ -43,6 +45,7 @@ class Fold:
         return fold
 
     def _take(self, record: LogRecord) -> None:
+        self.claimed_ms = record.timestamp_ms
         landed_ns = (record.timestamp_ms + 1) * 1_000_000
         reading = self.rules.take(record.offset, record.key, record.value, landed_ns)
         if reading.verdict is Verdict.EXPIRED and reading.head:

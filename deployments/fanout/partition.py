@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from deployments.fanout.batches import Batch, Renderer
-from deployments.fanout.books import Books, LiveBook
+from deployments.fanout.books import GRACE_MS, Books, LiveBook
 from deployments.fanout.checkpoints import CheckpointWriter
 from deployments.fanout.config import FanoutTimings
 from deployments.fanout.fold import Fold
@@ -87,7 +87,7 @@ class OwnedPartition:
             if due.parts:
                 await self._undelivered(entry, UndeliveredReason.PUBLISH_FAILED, due)
         elif self._expired(entry):
-            inherited = self.inbox.inherited(entry)
+            inherited = entry.timestamp_ms < self.fold.claimed_ms
             reason = UndeliveredReason.NO_OWNER if inherited else UndeliveredReason.EXPIRED
             await self._undelivered(entry, reason, due)
         else:
@@ -115,8 +115,9 @@ class OwnedPartition:
         return Due(rest, last.subscription_offset, last.part[0])
 
     async def _book_for(self, entry: Entry) -> Book:
-        """The subscriptions, for a slot from before our time as they were then if they changed since."""
-        if self.inbox.inherited(entry) and self.live.changed_ms > entry.timestamp_ms:
+        """The subscriptions as they were when the slot was predicted, give or take the grace time."""
+        await self._tools.books.catch_up(self.live)
+        if self.live.changed_ms > entry.timestamp_ms + GRACE_MS:
             return await self._tools.books.at(self.lease.partition, entry.timestamp_ms)
         return self.live.book
 

@@ -58,7 +58,6 @@ class Inbox:
     def __init__(self, cursor: Mapping[int, int], positions: Mapping[int, int]) -> None:
         self._from = dict(cursor)
         self._positions = positions
-        self._inherited_before = dict(positions)
         self._waiting: deque[Entry] = deque()
         self._arrived = asyncio.Event()
 
@@ -91,10 +90,6 @@ class Inbox:
     def done(self) -> None:
         """The head is settled."""
         self._waiting.popleft()
-
-    def inherited(self, entry: Entry) -> bool:
-        """Whether the entry was in the log before this owner was."""
-        return entry.offset < self._inherited_before[entry.partition]
 
     def cursor(self) -> dict[int, int]:
         """Per partition the offset before which everything is settled."""
