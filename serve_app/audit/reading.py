@@ -9,6 +9,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.partitioner import murmur2
 
+from models.errors import TopicMismatch
 from signals.ledger import LogEntry
 
 SIGNALS: Final = "user.signals"
@@ -33,12 +34,12 @@ async def consumer(bootstrap: str, *, fetch_max_wait_ms: int) -> AsyncIterator[A
 
 
 async def _partitions(client: AIOKafkaConsumer, topics: Iterable[str]) -> list[TopicPartition]:
-    await client._client.fetch_all_metadata()  # noqa: SLF001 - partitions_for_topic knows subscribed topics only
-    return [
-        TopicPartition(topic, number)
-        for topic in topics
-        for number in client.partitions_for_topic(topic) or ()
-    ]
+    cluster = await client._client.fetch_all_metadata()  # noqa: SLF001 - the public call drops the partitions
+    found = {topic: cluster.partitions_for_topic(topic) for topic in topics}
+    missing = [topic for topic, partitions in found.items() if not partitions]
+    if missing:
+        raise TopicMismatch(f"the broker has no {', '.join(missing)}; run `hub topics create`")
+    return [TopicPartition(topic, number) for topic, partitions in found.items() for number in partitions]
 
 
 async def caught_up(client: AIOKafkaConsumer) -> bool:
