@@ -12,7 +12,7 @@ from messaging.backoff import Backoff
 from messaging.config import KafkaConfig, NatsConfig, SaslMechanism, Security
 from messaging.kafka.client import new_consumer, new_producer
 from messaging.ports import Record
-from messaging.sizes import fitting
+from messaging.sizes import MAX_BATCH_BYTES, fitting
 from messaging.subjects import SUBJECTS, bar_subject, tick_subject, token
 from models.errors import BadValue, ConfigError
 from models.secret import SecretRef
@@ -117,3 +117,25 @@ def test_backoff_doubles_up_to_its_limit() -> None:
     assert [backoff.next_s() for _ in range(6)] == [0, 0.1, 0.2, 0.4, 0.5, 0.5]
     backoff.reset()
     assert backoff.next_s() == 0
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Record(b"", b""),
+        Record(b"k", None),
+        Record(b"k" * 100, b"v" * 700),
+        Record(b"k", b"v", (("h" * 20, b"x" * 3), ("b", b""))),
+        Record(b"k", b"v" * 200_000),
+    ],
+)
+async def test_the_library_takes_what_fits(record: Record) -> None:
+    """Our count is never above what aiokafka puts into one batch of the same limit."""
+    producer = new_producer(KafkaConfig(bootstrap="127.0.0.1:1"), "c")
+    batch = producer.create_batch()
+    for _ in range(fitting([record] * 30_000, MAX_BATCH_BYTES)):
+        added = batch.append(
+            timestamp=1_800_000_000_000, key=record.key, value=record.value, headers=list(record.headers)
+        )
+        assert added is not None
+    await producer.stop()
