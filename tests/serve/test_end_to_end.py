@@ -56,7 +56,11 @@ async def routing(ray_runtime: None, tansu_bootstrap: str) -> AsyncIterator[Rout
         ]
     )
     routing = Routing(
-        RouterConfig(pools=("real",), profiles=PROFILES.read_text(encoding="utf-8")),
+        RouterConfig(
+            pools=("real",),
+            profiles=PROFILES.read_text(encoding="utf-8"),
+            by_reference_from_bytes=100_000,
+        ),
         bus,
         room="test",
         clock=time.time_ns,
@@ -111,8 +115,8 @@ async def test_repository_to_answer(routing: Routing) -> None:
 
 
 async def _answers_alone(routing: Routing, card: ModelCard) -> None:
-    """A model that is asked for by name answers, over the gRPC transport and by reference."""
-    for rows in (1, 600):
+    """A model that is asked for by name answers, by gRPC and by reference."""
+    for rows in (1, 200):
         answer = await ask(routing, rows=rows, model=card.name)
 
         assert (answer.lineage.model, len(answer.forecasts)) == (card.name, rows)
