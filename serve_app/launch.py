@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deployments.gateway.tokens import TokenVerifier
 from messaging.connect import open_bus
 from messaging.topics import check_topics, create_topics
 from serve_app.hub import LocalHub
@@ -35,6 +36,9 @@ def running_hub(
     settings: HubSettings, *, stack: LocalStack | None, dashboard: bool, progress: Progress
 ) -> Iterator[Launched]:
     """The hub on these settings, findable by the other commands until the block ends."""
+    TokenVerifier(
+        settings.tokens
+    )  # a weak secret is refused here, not by replicas that start again and again
     hub = LocalHub(settings, dashboard=dashboard, progress=progress)
     try:
         hub.start()
