@@ -65,10 +65,10 @@ class Engine:
         evaluation = evaluate(
             candidates, profile, load, size=size_of(wanted.rows), budget_ms=budget_ms, exclude=exclude
         )
-        if not evaluation.any_feasible:
-            raise evaluation.refusal()
         seed = rng.getrandbits(SEED_BITS)
         row = evaluation.pick(profile, seed)
+        if row is None:
+            raise evaluation.refusal()
         chosen = candidates.rows[row]
         return Decision.computed(
             decision_id=random_id(rng),

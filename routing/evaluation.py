@@ -34,13 +34,10 @@ class Evaluation:
     completion: Completion
     scores: Floats
 
-    @property
-    def any_feasible(self) -> bool:
-        scores = self.scores
-        return bool(scores.size and scores.item(scores.argmax()) >= 0.0)
-
-    def pick(self, profile: Profile, seed: int) -> int:
-        """The row that the profile's picker chooses."""
+    def pick(self, profile: Profile, seed: int) -> int | None:
+        """The row that the profile's picker chooses; None if no candidate fits."""
+        if not self.candidates.rows:
+            return None
         ties = profile.live_ties.of_completion(self.completion) if profile.live_ties else self.candidates.ties
         return profile.picker.pick(self.scores, ties, seed)
 

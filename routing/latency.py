@@ -9,7 +9,8 @@ prediction (split-conformal), so that a promise is calibrated whatever shape the
 from __future__ import annotations
 
 import math
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -28,6 +29,11 @@ _SEED_SCORES: Final = tuple(NormalDist().inv_cdf((i + 0.5) / SEEDS) for i in ran
 _P99: Final = NormalDist().inv_cdf(0.99)
 
 
+def faded(age_ms: float, tau_ms: float) -> float:
+    """What is left of a belief after `age_ms`: exp(-age / tau). An age below 0 (a clock set back) is none."""
+    return math.exp(-max(0.0, age_ms) / tau_ms)
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """Predictions for the candidates of one decision, milliseconds, one entry per candidate.
@@ -42,40 +48,45 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How far actual completions lie from predicted ones: the last ratios, by arrival and in order.
+    """How far actual completions lie from predicted ones: their ratios in ascending order.
 
-    Before anything is measured the ratios are those of a lognormal with the warm profile's p99 / p50; each
-    measured one counts as much as a seed, and the seeds are the first to be forgotten. `tail` is the ratio at
-    the level that promises are made for, and at least 1: nobody promises to beat the prediction.
+    `tail` is the ratio at the level that promises are made for, and at least 1: nobody promises to beat the
+    prediction.
     """
 
-    arrived: tuple[float, ...]
-    ordered: tuple[float, ...]
-    level: float
+    ordered: Sequence[float]
     tail: float
 
-    @classmethod
-    def of(cls, arrived: tuple[float, ...], ordered: tuple[float, ...], level: float) -> Spread:
-        return cls(arrived, ordered, level, max(1.0, _order_statistic(ordered, level)))
-
-    @classmethod
-    def seeded(cls, p99_over_p50: float, *, level: float) -> Spread:
-        sigma = math.log(max(1.0, p99_over_p50)) / _P99
-        ratios = tuple(math.exp(sigma * score) for score in _SEED_SCORES)
-        return cls.of(ratios, ratios, level)
-
-    def observed(self, ratio: float) -> Spread:
-        """The spread after one more completion took `ratio` times its prediction."""
-        arrived, ordered = self.arrived, list(self.ordered)
-        if len(arrived) == RATIOS_KEPT:
-            ordered.remove(arrived[0])
-            arrived = arrived[1:]
-        insort(ordered, ratio)
-        return Spread.of((*arrived, ratio), tuple(ordered), self.level)
-
     def share_within(self, ratio: float) -> float:
-        """Probability that a next completion stays within `ratio`; at least `level` from `tail` on."""
+        """Probability that a next completion stays within `ratio`; from `tail` on, at least the level."""
         return bisect_right(self.ordered, ratio) / (len(self.ordered) + 1)
+
+
+class Ratios:
+    """The last ratios of actual to predicted completion, from which the current `spread` follows.
+
+    Before anything is measured they are those of a lognormal with the warm profile's p99 / p50; each measured
+    one counts as much as a seed, and the seeds are the first to be forgotten.
+    """
+
+    def __init__(self, p99_over_p50: float, *, level: float) -> None:
+        sigma = math.log(max(1.0, p99_over_p50)) / _P99
+        seeds = [math.exp(sigma * score) for score in _SEED_SCORES]
+        self._level = level
+        self._arrived = deque(seeds, maxlen=RATIOS_KEPT)
+        self.spread = self._spread(seeds)
+
+    def observe(self, ratio: float) -> None:
+        """Take one more completion. The spread is replaced, never changed: snapshots hold the old one."""
+        ordered = list(self.spread.ordered)
+        if len(self._arrived) == RATIOS_KEPT:
+            del ordered[bisect_left(ordered, self._arrived[0])]
+        self._arrived.append(ratio)
+        insort(ordered, ratio)
+        self.spread = self._spread(ordered)
+
+    def _spread(self, ordered: list[float]) -> Spread:
+        return Spread(ordered, max(1.0, _order_statistic(ordered, self._level)))
 
 
 def _order_statistic(ordered: Sequence[float], level: float) -> float:

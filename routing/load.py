@@ -10,7 +10,6 @@ fade in steps of one millisecond, so that decisions within a step share the work
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,7 +20,7 @@ from models.base import Frozen
 from models.decision import Decision
 from models.forecast import LoadReport
 from routing.gate import Ejection, ErrorGate, GateConfig
-from routing.latency import Floats, Spread
+from routing.latency import Floats, Spread, faded
 from routing.placement import Placement, ReplicaMeta, size_of
 from routing.queues import Queues
 from routing.speeds import Observation, SpeedConfig, Speeds
@@ -251,9 +250,8 @@ class _Hop:
         self._seen_ms = 0
 
     def at(self, now_ms: int) -> float:
-        age_ms = max(0, now_ms - self._seen_ms)
-        fresh = math.exp(-age_ms / self._config.speed.settle_tau_ms)
-        return self._config.hop_ms + (self._value_ms - self._config.hop_ms) * fresh
+        left = faded(now_ms - self._seen_ms, self._config.speed.settle_tau_ms)
+        return self._config.hop_ms + (self._value_ms - self._config.hop_ms) * left
 
     def observe(self, hop_ms: float, now_ms: int) -> None:
         if _measurable(hop_ms):

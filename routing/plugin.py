@@ -85,9 +85,10 @@ class Picker(Protocol):
     @property
     def ref(self) -> str: ...
 
-    def pick(self, scores: Floats, ties: Floats | None, seed: int) -> int:
-        """Index of the choice. Scores below 0 mark candidates that must not be chosen; at least one is not.
+    def pick(self, scores: Floats, ties: Floats | None, seed: int) -> int | None:
+        """Index of the choice among at least one candidate; None if all have a score below 0.
 
-        `ties` ranks candidates of equal score, `seed` (uniform, 53 bits) settles the rest.
+        Such a score marks what must not be chosen. `ties` ranks candidates of equal score, `seed` (uniform,
+        53 bits) settles the rest.
         """
         ...

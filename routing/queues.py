@@ -12,13 +12,10 @@ from typing import Final
 import numpy as np
 
 from models.forecast import LoadReport
-from routing.latency import Floats
+from routing.latency import Floats, faded
 from routing.placement import Placement
 
 _BOOTS_REMEMBERED: Final = 4
-_OWN, _FOREIGN, _HEARD_MS, _SLOTS = range(4)
-
-_Where = int | slice
 
 
 class ReportOrder:
@@ -44,20 +41,24 @@ class ReportOrder:
 
 
 class Queues:
-    """Beliefs per replica of a placement. After `settle`: `calls` queued or running, and the `delay` that
-    they cause as a multiple of the service time, max(1, (calls + 1) / slots).
+    """Beliefs per replica of a placement, as of the last `settle`.
+
+    `calls` are queued or running, `delay` is what they cause as a multiple of the service time,
+    max(1, (calls + 1) / slots).
     """
 
     def __init__(self, placement: Placement, *, tau_ms: float, now_ms: int) -> None:
+        size = len(placement.replicas)
         self._placement = placement
         self._tau_ms = tau_ms
         self._now_ms = now_ms
-        self._raw: Floats = np.zeros((4, len(placement.replicas)))
-        self._raw[_SLOTS] = [max(1, meta.slots) for meta in placement.metas]
         self._orders = [ReportOrder() for _ in placement.replicas]
-        self.calls: Floats = np.zeros(len(placement.replicas))
-        self.delay: Floats = np.ones(len(placement.replicas))
-        self._settle(slice(None))
+        self._own = np.zeros(size)
+        self._foreign = np.zeros(size)
+        self._slots = np.array([max(1, meta.slots) for meta in placement.metas], dtype=float)
+        self.calls: Floats = np.zeros(size)
+        self.delay: Floats = np.ones(size)
+        self._follow_all()
 
     def moved_to(self, placement: Placement) -> Queues:
         """The same beliefs numbered by another placement; replicas that are gone are forgotten."""
@@ -65,48 +66,47 @@ class Queues:
         for new, name in enumerate(placement.replicas):
             old = self._placement.index.get(name)
             if old is not None:
-                moved._raw[:_SLOTS, new] = self._raw[:_SLOTS, old]  # another of our own kind
+                moved._own[new], moved._foreign[new] = self._own[old], self._foreign[old]
                 moved._orders[new] = self._orders[old]
-        moved._settle(slice(None))
+        moved._follow_all()
         return moved
-
-    def own(self, replica: int) -> int:
-        """Our own calls there without an outcome."""
-        return int(self._raw[_OWN, replica])
 
     def add_own(self, replica: int, change: int) -> None:
         """A call of ours was sent (+1) or has ended (-1)."""
-        self._raw[_OWN, replica] = max(0.0, self._raw[_OWN, replica] + change)
-        self._settle(replica)
+        self._own[replica] = max(0.0, self._own.item(replica) + change)
+        self._follow(replica)
 
     def hear(self, replica: int, report: LoadReport) -> bool:
         """Take a replica's report, which no longer counts the call it came with; False if it is no news."""
         if not _plausible(report) or not self._orders[replica].accepts(report.boot, report.seq):
             return False
-        self._raw[_SLOTS, replica] = report.slots
-        self._set_foreign(replica, report.queued + report.in_service - self.own(replica))
+        self._slots[replica] = report.slots
+        self._foreign[replica] = max(0.0, report.queued + report.in_service - self._own.item(replica))
+        self._follow(replica)
         return True
 
     def assume_full(self, replica: int) -> None:
         """The replica refused a call without saying how full it is: believe every slot taken by others."""
-        self._set_foreign(replica, max(self._raw[_SLOTS, replica], self._raw[_FOREIGN, replica]))
+        self._foreign[replica] = max(self._slots.item(replica), self._foreign.item(replica))
+        self._follow(replica)
 
     def settle(self, now_ms: int) -> None:
         """Let what was heard of others fade to `now_ms`."""
+        self._foreign *= faded(now_ms - self._now_ms, self._tau_ms)
         self._now_ms = now_ms
-        self._settle(slice(None))
+        self._follow_all()
 
-    def _set_foreign(self, replica: int, calls: float) -> None:
-        self._raw[_FOREIGN, replica] = max(0.0, calls)
-        self._raw[_HEARD_MS, replica] = self._now_ms
-        self._settle(replica)
+    def _follow(self, replica: int) -> None:
+        """Bring one replica's results up to its beliefs; by scalars, which for one are faster than arrays."""
+        calls = self._own.item(replica) + self._foreign.item(replica)
+        self.calls[replica] = calls
+        self.delay[replica] = max(1.0, (calls + 1.0) / self._slots.item(replica))
 
-    def _settle(self, at: _Where) -> None:
-        own, foreign, heard_ms, slots = self._raw[:, at]
-        age_ms = np.maximum(self._now_ms - heard_ms, 0.0)
-        calls = own + foreign * np.exp(age_ms / -self._tau_ms)
-        self.calls[at] = calls
-        self.delay[at] = np.maximum(1.0, (calls + 1.0) / slots)
+    def _follow_all(self) -> None:
+        np.add(self._own, self._foreign, out=self.calls)
+        np.add(self.calls, 1.0, out=self.delay)
+        np.divide(self.delay, self._slots, out=self.delay)
+        np.maximum(self.delay, 1.0, out=self.delay)
 
 
 def _plausible(report: LoadReport) -> bool:

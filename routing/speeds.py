@@ -8,20 +8,15 @@ Written under the load table's lock only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Final
 
 import numpy as np
 
 from models.base import Frozen
-from routing.latency import Floats, Spread
+from routing.latency import Floats, Ratios, Spread, faded
 from routing.placement import SIZES, Group, Placement
-
-_VALUE, _SEEN_MS, _ANSWERED, _MEDIAN, _MEDIAN_SEEN_MS, _TAIL = range(6)
-_NEVER: Final = -np.inf
-
-_Where = tuple[int | slice, slice]
 
 
 class SpeedConfig(Frozen):
@@ -43,9 +38,27 @@ class Observation:
     ratio: float | None
 
 
+class _Shared:
+    """What the cells of a group share for one size: the values of those that answered when last asked, and
+    the ratios of all of them.
+    """
+
+    def __init__(self, group: Group, size: int, config: SpeedConfig) -> None:
+        self.warm_ms = group.warm.service_ms[size]
+        self.ratios = Ratios(group.warm.tail[size], level=config.promise)
+        self.warm_tail = self.ratios.spread.tail
+        self.answered: dict[int, float] = {}
+
+
 class Speeds:
-    """Beliefs per (size, cell) of a placement. After `settle`: `service_ms`, and `tail`, the multiple of a
-    predicted completion that is exceeded with probability 1 - `promise`.
+    """Beliefs per (size, cell) of a placement, as of the last `settle`.
+
+    `service_ms` is the service time, `tail` the multiple of a predicted completion that is exceeded with
+    probability 1 - `promise`. Each is its base and what is left of what was learned beyond it:
+
+        middle     = warm + left of (the group's median - warm)
+        service_ms = middle + left of (own value - middle)
+        tail       = warm + left of (measured tail - warm)
     """
 
     def __init__(self, placement: Placement, config: SpeedConfig, *, now_ms: int) -> None:
@@ -53,98 +66,98 @@ class Speeds:
         self._placement = placement
         self._config = config
         self._now_ms = now_ms
-        self.spreads = [
-            [Spread.seeded(tail, level=config.promise) for tail in group.warm.tail]
-            for group in placement.groups
+        self._shared = [
+            [_Shared(group, size, config) for size in range(len(SIZES))] for group in placement.groups
         ]
-        self._warm_ms = _per_cell(placement, [group.warm.service_ms for group in placement.groups])
-        self._warm_tail = _per_cell(placement, [[spread.tail for spread in sizes] for sizes in self.spreads])
-        self._raw: Floats = np.zeros((6, *shape))
-        self._raw[[_SEEN_MS, _MEDIAN_SEEN_MS]] = _NEVER
-        self._raw[_TAIL] = self._warm_tail
+        self._warm_ms = _per_cell(placement, [[size.warm_ms for size in sizes] for sizes in self._shared])
+        self._warm_tail = _per_cell(placement, [[size.warm_tail for size in sizes] for sizes in self._shared])
+        self._value, self._value_left = np.zeros(shape), np.zeros(shape)
+        self._middle_beyond, self._tail_beyond = np.zeros(shape), np.zeros(shape)
+        self._middle = self._warm_ms.copy()
         self.service_ms: Floats = self._warm_ms.copy()
         self.tail: Floats = self._warm_tail.copy()
+        self.spreads = [_spreads(sizes) for sizes in self._shared]
 
     def moved_to(self, placement: Placement) -> Speeds:
         """The same beliefs numbered by another placement; a new replica of a known group gets its median."""
         moved = Speeds(placement, self._config, now_ms=self._now_ms)
-        moved._adopt(self)  # another of our own kind
+        moved._adopt(self)
         return moved
 
     def observe(self, size: int, cell: int, seen: Observation) -> None:
-        """Take one completed call of a size class in a cell, at the time settled to.
+        """Take one call of a size class in a cell, at the time settled to.
 
-        The weight of the observation grows as the belief fades: a belief that is gone is replaced.
+        The weight of the observation grows as the belief fades: a belief that is gone is replaced. What a
+        failure cost speaks of its own cell only; or one broken replica of two would speak for both.
         """
-        group = self._placement.group_of[cell]
-        belief = self.service_ms[size, cell]
-        known = self._freshness(self._raw[_SEEN_MS, size, cell], self._config.tau_ms)
-        weight = 1.0 - (1.0 - self._config.gain) * known
-        self._raw[_VALUE, size, cell] = belief + (seen.service_ms - belief) * weight
-        self._raw[_SEEN_MS, size, cell] = self._now_ms
-        self._raw[_ANSWERED, size, cell] = seen.ratio is not None
-        if seen.ratio is not None:
-            self._learn_ratio(size, group, seen.ratio)
-        self._share(size, self._placement.groups[group])
+        belief = self.service_ms.item(size, cell)
+        weight = 1.0 - (1.0 - self._config.gain) * self._value_left.item(size, cell)
+        value = belief + (seen.service_ms - belief) * weight
+        self._value[size, cell] = self.service_ms[size, cell] = value
+        self._value_left[size, cell] = 1.0
+        number = self._placement.group_of[cell]
+        shared = self._shared[number][size]
+        if seen.ratio is None:
+            shared.answered.pop(cell, None)
+        else:
+            shared.answered[cell] = value
+            shared.ratios.observe(seen.ratio)
+            self.spreads[number] = _spreads(self._shared[number])
+            self._share(size, self._placement.groups[number].cells, shared)
 
     def settle(self, now_ms: int) -> None:
         """Let every belief relax to `now_ms`."""
+        age_ms = now_ms - self._now_ms
         self._now_ms = now_ms
-        self._settle((slice(None), slice(None)))
+        self._value_left *= faded(age_ms, self._config.tau_ms)
+        slowly = faded(age_ms, self._config.settle_tau_ms)
+        self._middle_beyond *= slowly
+        self._tail_beyond *= slowly
+        np.add(self._warm_ms, self._middle_beyond, out=self._middle)
+        np.add(self._warm_tail, self._tail_beyond, out=self.tail)
+        np.subtract(self._value, self._middle, out=self.service_ms)
+        self.service_ms *= self._value_left
+        self.service_ms += self._middle
 
-    def _learn_ratio(self, size: int, group: int, ratio: float) -> None:
-        """Replaces the group's list of spreads, never changes one: snapshots hold the old."""
-        spreads = self.spreads[group].copy()
-        spreads[size] = spreads[size].observed(ratio)
-        self.spreads[group] = spreads
-        self._raw[_TAIL, size, self._placement.groups[group].cells] = spreads[size].tail
-
-    def _share(self, size: int, group: Group) -> None:
-        """Tell every cell of the group its new median, over the cells that answered when last asked.
-
-        What a failure cost speaks of its own replica only; or one broken of two would speak for both.
-        """
-        answered = self._raw[_ANSWERED, size, group.cells] > 0
-        if answered.any():
-            values = self._raw[_VALUE, size, group.cells][answered]
-            self._raw[_MEDIAN, size, group.cells] = median(values.tolist())
-            self._raw[_MEDIAN_SEEN_MS, size, group.cells] = self._raw[_SEEN_MS, size, group.cells][
-                answered
-            ].max()
-        self._settle((size, group.cells))
-
-    def _settle(self, at: _Where) -> None:
-        value, seen_ms, _, middle, middle_seen_ms, tail = self._raw[:, at[0], at[1]]
-        warm_ms, warm_tail = self._warm_ms[at], self._warm_tail[at]
-        recent = self._freshness(middle_seen_ms, self._config.settle_tau_ms)
-        middle = warm_ms + (middle - warm_ms) * recent
-        self.service_ms[at] = middle + (value - middle) * self._freshness(seen_ms, self._config.tau_ms)
-        self.tail[at] = warm_tail + (tail - warm_tail) * recent
-
-    def _freshness(self, seen_ms: Floats, tau_ms: float) -> Floats:
-        """1 for a belief of just now, towards 0 with age, 0 for one that was never formed."""
-        return np.exp(np.maximum(self._now_ms - seen_ms, 0.0) / -tau_ms)
+    def _share(self, size: int, cells: slice, shared: _Shared) -> None:
+        """Bring a group up to its new median and tail."""
+        middle_ms, tail = median(shared.answered.values()), shared.ratios.spread.tail
+        self._middle[size, cells] = middle_ms
+        self._middle_beyond[size, cells] = middle_ms - shared.warm_ms
+        self.tail[size, cells] = tail
+        self._tail_beyond[size, cells] = tail - shared.warm_tail
+        service_ms = self.service_ms[size, cells]
+        np.subtract(self._value[size, cells], middle_ms, out=service_ms)
+        service_ms *= self._value_left[size, cells]
+        service_ms += middle_ms
 
     def _adopt(self, old: Speeds) -> None:
         before, after = old._placement, self._placement
-        kept = [(before.cells[cell], new) for cell, new in after.cells.items() if cell in before.cells]
-        if kept:
-            sources, targets = zip(*kept, strict=True)
-            self._raw[:, :, targets] = old._raw[:, :, sources]
-        spreads = {group.key: old.spreads[i] for i, group in enumerate(before.groups)}
+        numbers = {before.cells[cell]: new for cell, new in after.cells.items() if cell in before.cells}
+        sources, targets = list(numbers), list(numbers.values())
+        self._value[:, targets] = old._value[:, sources]
+        self._value_left[:, targets] = old._value_left[:, sources]
+        groups = {group.key: number for number, group in enumerate(before.groups)}
         for number, group in enumerate(after.groups):
-            self.spreads[number] = spreads.get(group.key, self.spreads[number])
-            self._share_known(number, group)
+            if group.key in groups:
+                self._adopt_group(number, old, groups[group.key], numbers)
         self.settle(self._now_ms)
 
-    def _share_known(self, number: int, group: Group) -> None:
-        for size, spread in enumerate(self.spreads[number]):
-            self._raw[_TAIL, size, group.cells] = spread.tail
-            if (self._raw[_SEEN_MS, size, group.cells] > _NEVER).any():
-                self._share(size, group)
+    def _adopt_group(self, number: int, old: Speeds, source: int, numbers: dict[int, int]) -> None:
+        cells, first = self._placement.groups[number].cells, old._placement.groups[source].cells.start
+        self._middle_beyond[:, cells] = old._middle_beyond[:, first, None]
+        self._tail_beyond[:, cells] = old._tail_beyond[:, first, None]
+        for mine, its in zip(self._shared[number], old._shared[source], strict=True):
+            mine.ratios = its.ratios
+            mine.answered = {numbers[cell]: ms for cell, ms in its.answered.items() if cell in numbers}
+        self.spreads[number] = _spreads(self._shared[number])
 
 
-def _per_cell(placement: Placement, per_group: list[tuple[float, ...]] | list[list[float]]) -> Floats:
+def _spreads(sizes: Sequence[_Shared]) -> tuple[Spread, ...]:
+    return tuple([size.ratios.spread for size in sizes])
+
+
+def _per_cell(placement: Placement, per_group: list[list[float]]) -> Floats:
     """Spread one row of sizes per group over the group's cells: shape (sizes, cells)."""
     rows = np.array([per_group[group] for group in placement.group_of]).reshape(-1, len(SIZES))
     return np.ascontiguousarray(rows.T)

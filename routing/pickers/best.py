@@ -17,8 +17,10 @@ class BestPicker(Plugin):
 
     type: Literal["best"]
 
-    def pick(self, scores: Floats, ties: Floats | None, seed: int) -> int:
+    def pick(self, scores: Floats, ties: Floats | None, seed: int) -> int | None:
         highest = scores.item(scores.argmax())
+        if highest < 0.0:
+            return None
         equal = (scores >= highest - SAME).nonzero()[0]
         if ties is not None and equal.size > 1:
             ranks = ties[equal]

@@ -148,7 +148,8 @@ class Beliefs:
         weight = 1 - (1 - GAIN) * fresh(now, seen, TAU)
         self.values[key] = (belief + (observed - belief) * weight, now)
         self.answered[key] = answered
-        self.share(*key)
+        if answered:
+            self.share(*key)
 
     def share(self, name: str, model: str, size: int) -> None:
         """The group's median of those that answered when last asked, and when the newest of them did."""
