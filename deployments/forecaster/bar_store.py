@@ -21,7 +21,8 @@ from models.market import Bar
 class BarStore:
     """Owns the queue of bars to be stored and the last sequence of each subject.
 
-    `on_stale` is told the symbol of which somebody else has stored a bar.
+    `on_stale` is told the symbol of which somebody else has stored a bar. Whatever still waits up to that bar
+    is dropped with it: it would be stored a second time, behind its own successors.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class BarStore:
         self._empty = asyncio.Event()
         self._empty.set()
         self._sequences: dict[tuple[str, int], int] = {}
+        self._passed_ms: dict[tuple[str, int], int] = {}
 
     async def load(self, symbol: str, bar_ms: int) -> list[Bar]:
         """All bars that are kept, oldest first, once nothing of ours is on its way."""
         await self._empty.wait()
         bars, sequence = await self._feed.bars(symbol, bar_ms, limit=BARS_KEPT)
         self._sequences[symbol, bar_ms] = sequence
+        self._passed_ms.pop((symbol, bar_ms), None)
         return bars
 
     def put(self, bar: Bar) -> None:
@@ -69,10 +72,13 @@ class BarStore:
 
     async def _store(self, bar: Bar) -> None:
         subject = bar.symbol, bar.bar_ms
+        if bar.close_ms <= self._passed_ms.get(subject, -1):
+            return
         try:
             self._sequences[subject] = await self._feed.put_bar(bar, after=self._sequences[subject])
         except StaleWriter:
             self._on_stale(bar.symbol)
             stored, self._sequences[subject] = await self._feed.bars(bar.symbol, bar.bar_ms, limit=1)
-            if not stored or stored[-1].close_ms < bar.close_ms:
+            self._passed_ms[subject] = stored[-1].close_ms if stored else -1
+            if self._passed_ms[subject] < bar.close_ms:
                 raise

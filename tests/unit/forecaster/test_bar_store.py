@@ -51,3 +51,15 @@ async def test_a_feed_that_is_away_gets_the_bars_later_in_order(
     market.start()
 
     assert len(await store.load("EURUSD", BAR_MS)) == 2
+
+
+async def test_what_another_has_passed_is_not_stored_behind_it(store: BarStore, market: MemoryMarket) -> None:
+    """A thawed owner drops all bars that the new owner has stored meanwhile, not only the first."""
+    other = MemoryFeed(market, Process("other"))
+    for number in range(3):
+        await other.put_bar(bar("EURUSD", START_MS + number * BAR_MS, 1.1), after=None)
+    for number in range(4):
+        store.put(bar("EURUSD", START_MS + number * BAR_MS, 1.2))
+
+    bars = await store.load("EURUSD", BAR_MS)
+    assert [one.close_ms for one in bars] == [START_MS + number * BAR_MS for number in range(4)]
