@@ -1,0 +1,240 @@
+"""One routing decision, beside LiteLLM's Router on the same number of deployments.
+
+Ours is the whole of it: beliefs as of now, filters, prediction, feasibility, scores, pick, promise, record.
+Between any two decisions the call is sent and answered, so nothing about load can be reused. LiteLLM's is its
+pick function; between any two picks its own callback takes the answer, as its latency routing expects.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any, Final, TypeVar
+
+from benchmarks.harness import Benchmark, Report, middle, percentile, spread
+from models.card import Bounded, Calibration, Evidence, ModelCard, ModelContract, ModelStatus, WarmProfile
+from models.forecast import LoadReport
+from models.request import Requirements
+from models.task import CONTEXT_FEATURES, INTERVAL_LEVELS, TIME_SERIES_FORECAST, DataSize
+from routing.catalogue import Catalogue
+from routing.engine import Engine
+from routing.load import LoadTable, Outcome, ReplicaMeta
+from routing.profiles import load_profiles
+
+REPLICAS: Final = 4
+SIZES: Final = (16, 64, 256)
+REPEATS: Final = 15
+DECISIONS: Final = 1000
+PEER_DECISIONS: Final = 150
+_PROFILES: Final = Path(__file__).parents[1] / "config" / "profiles.yaml"
+_DAY_NS: Final = 86_400_000_000_000
+
+Value = TypeVar("Value")
+
+
+class Hub:
+    """Our router with `candidates` (model, replica) pairs, four replicas holding every model of one task."""
+
+    def __init__(self, candidates: int) -> None:
+        cards = [_card(number) for number in range(candidates // REPLICAS)]
+        self._engine = Engine(load_profiles(_PROFILES.read_text()))
+        self._catalogue = Catalogue.of(cards, version=1)
+        self._load = LoadTable()
+        self._load.replicas_updated("pool", [(f"replica-{i}", _meta(cards)) for i in range(REPLICAS)])
+        self._rng = Random(candidates)
+        self._seq = 0
+        self._wanted = Requirements(
+            task=TIME_SERIES_FORECAST.name,
+            rows=2,
+            data_size=DataSize.SMALL,
+            deadline_ns=time.time_ns() + _DAY_NS,
+            min_accuracy=0.9,
+            instruments=("EURUSD",),
+            profile="balanced",
+        )
+
+    def request_us(self) -> tuple[float, float]:
+        """Time of one decision, and of the decision with its send and its completion."""
+        begun = time.perf_counter_ns()
+        now_ns = time.time_ns()
+        decision = self._engine.decide(
+            self._wanted, self._catalogue, self._load.snapshot(now_ns), now_ns=now_ns, rng=self._rng
+        )
+        decided = time.perf_counter_ns()
+        flight = self._load.sent(decision, rows=2)
+        self._load.finished(
+            flight, outcome=Outcome.OK, elapsed_ms=5.0, now_ns=now_ns, report=self._report(decision.replica)
+        )
+        return (decided - begun) / 1e3, (time.perf_counter_ns() - begun) / 1e3
+
+    def _report(self, replica: str) -> LoadReport:
+        self._seq += 1
+        return LoadReport(replica, "boot", self._seq, 0, 1, 2, self._rng.uniform(1.0, 3.0), 0.0, 2)
+
+
+class LiteLlm:
+    """LiteLLM's Router with as many deployments of one model group."""
+
+    def __init__(self, strategy: str, deployments: int) -> None:
+        litellm: Any = importlib.import_module("litellm")  # takes seconds: only when it is asked for
+        self._router = litellm.Router(
+            model_list=[_deployment(number) for number in range(deployments)], routing_strategy=strategy
+        )
+        self._learns = strategy == "latency-based-routing"
+        self._rng = Random(deployments)
+        for number in range(deployments):
+            self._answered(f"deployment-{number}")
+
+    def pick_us(self) -> float:
+        """Time of one pick; its answer is reported afterwards."""
+        begun = time.perf_counter_ns()
+        picked = self._router.get_available_deployment("forecast", messages=[], request_kwargs={})
+        ended = time.perf_counter_ns()
+        self._answered(picked["model_info"]["id"])
+        return (ended - begun) / 1e3
+
+    def _answered(self, deployment: str) -> None:
+        """What LiteLLM does when a call succeeded, by the callback that it registers for that."""
+        if not self._learns:
+            return
+        ended = datetime.now(UTC)
+        begun = ended - timedelta(milliseconds=self._rng.uniform(1.0, 3.0))
+        call = {"litellm_params": {"metadata": {"model_group": "forecast"}, "model_info": {"id": deployment}}}
+        self._router.lowestlatency_logger.log_success_event(call, None, begun, ended)
+
+
+def run(report: Report) -> None:
+    """Interleave all series in short blocks, so that whatever disturbs the machine disturbs them alike."""
+    hubs = {size: Hub(size) for size in SIZES}
+    peers = _peers(report)
+    ours: dict[int, list[list[tuple[float, float]]]] = {size: [] for size in SIZES}
+    theirs: dict[str, list[float]] = {name: [] for name in peers}
+    for repeat in range(REPEATS + 1):
+        for size, hub in hubs.items():
+            block = _block(report, hub.request_us, DECISIONS)
+            ours[size] += [block] if repeat else []  # the first repeat warms up
+        for name, peer in peers.items():
+            picks = _block(report, peer.pick_us, PEER_DECISIONS)
+            theirs[name] += [middle(picks)] if repeat else []
+    _ours(report, ours)
+    if theirs:
+        _ratios(report, theirs)
+
+
+def _block(report: Report, measure: Callable[[], Value], times: int) -> list[Value]:
+    report.validity.pause()
+    return [measure() for _ in range(times)]
+
+
+def _ours(report: Report, series: dict[int, list[list[tuple[float, float]]]]) -> None:
+    for size, blocks in series.items():
+        decide = [[first for first, _ in block] for block in blocks]
+        p50 = middle([middle(block) for block in decide])
+        report.add(f"p50_us_{size}", p50, f"us, one decision among {size} candidates")
+        if size == SIZES[0]:
+            p99 = middle([percentile(block, 99) for block in decide])
+            whole = middle([middle([both for _, both in block]) for block in blocks])
+            report.add("p99_us_16", p99, "us, the same at p99")
+            report.add("request_us_16", whole, "us, decision with its send and completion folded in")
+    report.add(
+        "growth_16_to_256",
+        report.figures[f"p50_us_{SIZES[-1]}"] / report.figures["p50_us_16"],
+        "x for 16 times the candidates",
+    )
+
+
+def _ratios(report: Report, theirs: dict[str, list[float]]) -> None:
+    ours = report.figures["p50_us_16"]
+    latency, again, shuffle = (middle(theirs[name]) for name in ("latency", "latency again", "shuffle"))
+    aa = spread(theirs["latency"], theirs["latency again"])
+    report.add("litellm_p50_us_16", latency, "us, LiteLLM latency-based-routing, 16 deployments")
+    report.add("litellm_shuffle_p50_us_16", shuffle, "us, LiteLLM simple-shuffle (looks at no latency)")
+    report.add("aa_spread", aa, f"share, LiteLLM latency-based against itself ({again:.0f} us)")
+    report.add("litellm_ratio_16", latency / ours, _claim("latency-based", latency / ours, aa))
+    report.add("litellm_shuffle_ratio_16", shuffle / ours, _claim("simple-shuffle", shuffle / ours, aa))
+
+
+def _claim(peer: str, ratio: float, aa: float) -> str:
+    within = 1.0 / (1.0 + aa) <= ratio <= 1.0 + aa
+    return f"x, LiteLLM {peer} over ours" + (": no difference, it is within the spread" if within else "")
+
+
+def _peers(report: Report) -> dict[str, LiteLlm]:
+    if importlib.util.find_spec("litellm") is None:
+        report.missing("litellm", "Install it with `make env-dev`; its figures and ratios are absent.")
+        return {}
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no price list from the network
+    strategies = {
+        "latency": "latency-based-routing",
+        "latency again": "latency-based-routing",
+        "shuffle": "simple-shuffle",
+    }
+    return {name: LiteLlm(strategy, SIZES[0]) for name, strategy in strategies.items()}
+
+
+def _deployment(number: int) -> dict[str, Any]:
+    return {
+        "model_name": "forecast",
+        "litellm_params": {
+            "model": f"openai/model-{number}",
+            "api_key": "none",
+            "api_base": "http://127.0.0.1",
+        },
+        "model_info": {"id": f"deployment-{number}"},
+    }
+
+
+def _meta(cards: list[ModelCard]) -> ReplicaMeta:
+    return ReplicaMeta("pool", "cpu", 2, {str(card.key): list(card.warm) for card in cards})
+
+
+def _card(number: int) -> ModelCard:
+    """A live model; one more in number is a little slower, dearer and more skilful."""
+    warm_ms = 1.0 + 0.05 * number
+    return ModelCard(
+        name=f"model-{number}",
+        version="1",
+        task=TIME_SERIES_FORECAST.name,
+        family="benchmark",
+        description="made for a benchmark",
+        status=ModelStatus.LIVE,
+        sha256="0" * 64,
+        contract=ModelContract(
+            bar_ms=10_000, horizon_ms=60_000, window_tail=64, context=CONTEXT_FEATURES, instruments=("*",)
+        ),
+        cost=1.0 + 0.05 * number,
+        warm=tuple(WarmProfile(rows=rows, p50_ms=warm_ms, p99_ms=2 * warm_ms, n=100) for rows in (1, 4096)),
+        calibration=Calibration(version="1", n=1000, multipliers={}),
+        evidence=(_evidence(0.02 + 0.0005 * number),),
+    )
+
+
+def _evidence(skill: float) -> Evidence:
+    measured = Bounded(value=skill, lower=skill - 0.01, upper=skill + 0.01, n=1000)
+    return Evidence(
+        instrument="*",
+        period_from="2024-01-01",
+        period_to="2024-02-01",
+        n=1000,
+        coverage={
+            f"{level:.2f}": Bounded(value=level, lower=level - 0.01, upper=level + 0.005, n=1000)
+            for level in INTERVAL_LEVELS
+        },
+        interval_score=measured,
+        skill=measured,
+        pinball_skill=measured,
+        direction_accuracy=measured,
+    )
+
+
+BENCHMARK: Final = Benchmark(
+    name="decision",
+    question="How long does one decision take among 16, 64 and 256 candidates, and beside LiteLLM's Router?",
+    run=run,
+)
