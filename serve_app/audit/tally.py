@@ -31,7 +31,7 @@ class Tally:
         """Count the winning record of a slot."""
         self.predictions += 1
         if body["kind"] == "skipped":
-            self.skipped[body["reason"]] += 1
+            self.skipped[f"{body['slot']['strategy']} {body['reason']}"] += 1
             return
         lineage = body["lineage"]
         self.picks[lineage["model"]][lineage["replica"]] += 1

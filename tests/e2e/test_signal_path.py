@@ -64,12 +64,10 @@ def test_ledger_is_clean_although_two_processes_died(ledger: dict[str, Any]) -> 
 
 
 def test_inference_kill_costs_at_most_one_slot_per_series(ledger: dict[str, Any]) -> None:
-    """The retry elsewhere hides the death of a replica: at most one slot a series has no forecast."""
-    missed = {
-        reason: count for reason, count in ledger["skipped"].items() if reason in {"refused", "timeout"}
-    }
+    """The retry elsewhere hides the death of a replica: each of the two series misses one slot at most."""
+    missed = [ledger["skipped"].get(f"patient@1 {reason}", 0) for reason in ("refused", "timeout")]
 
-    assert sum(missed.values()) <= 6
+    assert sum(missed) <= 2, ledger["skipped"]
 
 
 def test_foreign_client_finds_every_user_where_it_expects_them(hub: UpHub, ledger: dict[str, Any]) -> None:
