@@ -1,25 +1,25 @@
 """A simulated world: shipped workers on the memory bus and virtual time, and everything that may go wrong.
 
-One seed is one history. Faults are drawn for `TROUBLE_S` seconds, then all is mended and what is owed must be
-settled before the end.
+One seed is one history. Faults are drawn for `TROUBLE_S` seconds, then all is mended and what is owed must
+be settled before the end.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final, Protocol
 
 from deployments.fanout.config import WorkerConfig
 from deployments.fanout.worker import FanoutWorker
-from messaging.memory import MemoryBus, MemoryLog, Process
+from deployments.forecaster.config import WorkerConfig as ForecastConfig
+from deployments.forecaster.worker import ForecastWorker
+from messaging.memory import MemoryBus, MemoryFeed, MemoryLog, MemoryMarket, Process
 from messaging.ports import LogRecord, Record
 from messaging.topics import (
-    FANOUT,
-    FORECASTER,
     PREDICTIONS,
     SIGNAL_STATE,
     SIGNALS,
@@ -30,15 +30,15 @@ from models.metrics import MemoryMeter
 from models.principal import Tier
 from models.strategy import Strategy
 from models.subscription import RiskSettings, Subscription
+from tests.simulation.faults import DELAY_S, PARTITIONS, Trouble
 from tests.simulation.judge import Evidence, Verdict, judge
-from tests.simulation.scripted import Schedule, SlotWriter
+from tests.simulation.market import DistantRouter, Playback, play
 from tests.support.virtual_loop import run_virtual
 
 START_NS: Final = 1_795_000_000_000_000_000
-PARTITIONS: Final = 4
 SYMBOLS: Final = ("EURUSD", "NZDUSD")
 STRATEGIES: Final = tuple(
-    Strategy(name=name, version="1", symbols=SYMBOLS, bar_ms=10_000, horizon_ms=60_000)
+    Strategy(name=name, version="1", symbols=SYMBOLS, bar_ms=10_000, horizon_ms=60_000, ttl_ms=4000)
     for name in ("alpha", "beta")
 )
 USERS: Final = tuple(f"user-{number}" for number in range(10))
@@ -46,9 +46,6 @@ TROUBLE_S: Final = 30.0
 CALM_S: Final = 25.0
 SETTLED_S: Final = 15.0
 """After so long without faults nobody has a reason to claim."""
-LATE_S: Final = 5.0
-COMPACTION_LAG_MS: Final = 15_000
-DELAY_S: Final = (0.0005, 0.003)
 
 
 class Worker(Protocol):
@@ -57,6 +54,10 @@ class Worker(Protocol):
     async def run(self) -> None: ...
 
     async def stop(self) -> None: ...
+
+
+Kind = Callable[[MemoryBus, str], Worker]
+"""Makes a worker in a process."""
 
 
 @dataclass
@@ -98,17 +99,21 @@ class World:
         self.log.faults.delay_s = DELAY_S
         self.hosts: list[Host] = []
         self.probes: dict[tuple[str, int], list[int]] = defaultdict(list)
-        self.schedule = Schedule(
-            series=[(strategy.ref, symbol) for strategy in STRATEGIES for symbol in SYMBOLS],
-            begin_ns=START_NS + 2_000_000_000,
-            period_ns=self.rng.choice((400, 1000, 1500)) * 1_000_000,
+        period_ms = self.rng.choice((400, 1000, 1500))
+        self.series = [(strategy.ref, symbol) for strategy in STRATEGIES for symbol in SYMBOLS]
+        self.playback = Playback(
+            strategies=[strategy.ref for strategy in STRATEGIES],
+            symbols=SYMBOLS,
+            begin_s=2.0,
+            period_s=period_ms / 1000,
             count=20,
         )
+        self.market = MemoryMarket(Random(f"market-{seed}"))
         self._seed = seed
         self._history: list[tuple[int, tuple[str, str], str, str, bool]] = []
         self._born = 0
         self._tasks: list[asyncio.Task[None]] = []
-        self._trap: tuple[str, int] | None = None
+        self.trap: tuple[str, int] | None = None
 
     @staticmethod
     def clock() -> int:
@@ -122,54 +127,19 @@ class World:
             self.log.add_topic(topic.name, partitions, topic.policy)
         for user in USERS[:8]:
             self.subscribe(user)
-        for kind in (self.writer, self.writer, self.fanout, self.fanout, self.fanout)[
-            : self.rng.randint(3, 5)
-        ]:
+        crew = (self.forecaster, self.forecaster, self.fanout, self.fanout, self.fanout)
+        for kind in crew[: self.rng.randint(3, 5)]:
             self.spawn(kind)
-        await self._trouble()
-        await self._mend()
+        feed, rng = MemoryFeed(self.market, Process("feeder")), Random(f"ticks-{self._seed}")
+        self.background(play(self.playback, feed, clock=self.clock, rng=rng))
+        trouble = Trouble(self)
+        if self.trouble:
+            await trouble.run(TROUBLE_S)
+        trouble.mend()
+        for kind in (self.forecaster, self.fanout):
+            self.spawn(kind)
         await asyncio.sleep(CALM_S)
         return self._judged()
-
-    async def _trouble(self) -> None:
-        end_s = asyncio.get_running_loop().time() + TROUBLE_S
-        while self.trouble and (left_s := end_s - asyncio.get_running_loop().time()) > 0:
-            await asyncio.sleep(min(left_s, self.rng.expovariate(1 / 2.0)))
-            self.rng.choice(self._faults())()
-
-    def _faults(self) -> Sequence[Callable[[], object]]:
-        return (
-            self.freeze,
-            self.freeze,
-            self.crash,
-            self.trap,
-            self.trap,
-            self.cut,
-            self.hand_over,
-            self.halt,
-            self.share,
-            self.rebalance,
-            self.storm,
-            self.storm,
-            self.change_subscription,
-            self.change_subscription,
-            self.compact,
-        )
-
-    async def _mend(self) -> None:
-        """End every fault; at least one worker of each kind goes on."""
-        self._trap = None
-        self.log.faults.refuse = self.log.faults.lose = self.log.faults.lose_ack = 0.0
-        self.log.faults.late = self.log.faults.repeat = 0.0
-        self.log.faults.delay_s = DELAY_S
-        self.log.resume()
-        self.log.group(FANOUT.name, SIGNALS.name)._shared.clear()
-        self.rebalance()
-        for host in self.hosts:
-            self.log.mend(host.name)
-            host.process.thaw()
-        for kind in (self.writer, self.fanout):
-            self.spawn(kind)
 
     def _judged(self) -> Verdict:
         calm_ns = START_NS + int((TROUBLE_S if self.trouble else 0.0) * 1e9) + int(SETTLED_S * 1e9)
@@ -177,20 +147,20 @@ class World:
             predictions=self.records(PREDICTIONS.name, PREDICTIONS.partitions),
             signals=self.records(SIGNALS.name, PARTITIONS),
             subscriptions=self._history,
-            due=self.schedule.due(),
+            due=self.playback.due(),
             probes=self.probes,
             partition_of=lambda user: partition_of(user.encode(), PARTITIONS),
             calm_from_ns=calm_ns,
         )
         verdict = judge(evidence)
         for host in self.hosts:
-            if host.task.done() and not host.leaving and not host.task.cancelled():
+            if host.task.done() and not host.task.cancelled():
                 verdict.complaints.append(f"died: {host.name}: {host.task.exception()!r}")
         return verdict
 
     # Processes
 
-    def spawn(self, kind: Callable[[MemoryBus, str], Worker]) -> None:
+    def spawn(self, kind: Kind) -> None:
         """Start a worker in a process of its own."""
         name = f"{kind.__name__}-{self._born}"
         self._born += 1
@@ -208,8 +178,18 @@ class World:
             config=WorkerConfig(name=name, lookback_s=10.0),
         )
 
-    def writer(self, bus: MemoryBus, name: str) -> SlotWriter:
-        return SlotWriter(bus, self.schedule, name=name, clock=self.clock, rng=Random(f"{name}-{self._seed}"))
+    def forecaster(self, bus: MemoryBus, name: str) -> ForecastWorker:
+        rng = Random(f"{name}-{self._seed}")
+        return ForecastWorker(
+            bus,
+            MemoryFeed(self.market, bus.process),
+            DistantRouter(rng),
+            STRATEGIES,
+            clock=self.clock,
+            rng=rng,
+            meter=MemoryMeter(),
+            config=ForecastConfig(name=name),
+        )
 
     def _stepped(self, name: str, what: str) -> None:
         """Every step that others can see passes here; a trap crashes the process at this very one."""
@@ -217,95 +197,39 @@ class World:
         words = what.split()
         if words[0] == "confirmed" and words[2] == "True":
             self.probes[name, int(words[1])].append(self.clock())
-        if self._trap and self._trap[0] == name:
-            self._trap = (name, self._trap[1] - 1)
-            if self._trap[1] == 0:
-                self._trap = None
-                self._kill(next(host for host in self.hosts if host.name == name))
+        if self.trap and self.trap[0] == name:
+            self.trap = (name, self.trap[1] - 1)
+            if self.trap[1] == 0:
+                self.trap = None
+                self.kill(next(host for host in self.hosts if host.name == name))
 
-    def _kill(self, host: Host) -> None:
-        host.process.crash()
-        self._later(self.rng.uniform(0, 8), lambda: self._replace(host))
-
-    def _replace(self, host: Host) -> None:
-        self.spawn(self.fanout if isinstance(host.worker, FanoutWorker) else self.writer)
-
-    def _later(self, delay_s: float, act: Callable[[], object]) -> None:
-        asyncio.get_running_loop().call_later(delay_s, act)
-
-    # Faults
-
-    def _victim(self) -> Host:
+    def victim(self) -> Host:
+        """Any process that is there."""
         return self.rng.choice([host for host in self.hosts if host.usable] or self.hosts)
 
-    def freeze(self) -> None:
-        victim = self._victim()
-        victim.process.freeze()
-        self._later(
-            self.rng.choice((0.3, 2.0, 5.0, 8.0, 12.0)) * self.rng.random() * 1.5, victim.process.thaw
-        )
+    def kill(self, host: Host) -> None:
+        """As kill -9 does; somebody starts another after a while."""
+        host.process.crash()
+        self.later(self.rng.uniform(0, 8), lambda: self.replace(host))
 
-    def crash(self) -> None:
-        if (victim := self._victim()).usable:
-            self._kill(victim)
+    def replace(self, host: Host) -> None:
+        """Start another worker of the kind."""
+        self.spawn(self.fanout if isinstance(host.worker, FanoutWorker) else self.forecaster)
 
-    def trap(self) -> None:
-        """Crash a process at one of its next steps, whichever that is."""
-        if (victim := self._victim()).usable:
-            self._trap = (victim.name, self.rng.randint(1, 40))
-
-    def cut(self) -> None:
-        victim = self._victim()
-        self.log.cut(victim.name)
-        self._later(self.rng.uniform(0.1, 9.0), lambda: self.log.mend(victim.name))
-
-    def hand_over(self) -> None:
-        victim = self._victim()
-        if victim.usable:
-            victim.leaving = True
-            self._background(victim.worker.stop())
-            self._later(self.rng.uniform(0, 3), lambda: self._replace(victim))
-
-    def halt(self) -> None:
-        self.log.halt()
-        self._later(self.rng.uniform(0.1, 4.0), self.log.resume)
-
-    def share(self) -> None:
-        self.log.group(FANOUT.name, SIGNALS.name).share(self.rng.randrange(PARTITIONS))
-
-    def rebalance(self) -> None:
-        self.log.group(FANOUT.name, SIGNALS.name).rebalance()
-        self.log.group(FORECASTER.name, PREDICTIONS.name).rebalance()
-
-    def storm(self) -> None:
-        """For a while appends fail in one way."""
-        fault = self.rng.choice(("refuse", "lose", "lose_ack", "lose_ack", "late", "repeat"))
-        self.log.faults.late_s = LATE_S
-        setattr(self.log.faults, fault, self.rng.choice((0.05, 0.3, 0.9)))
-        self.log.faults.delay_s = (0.0005, self.rng.choice((0.003, 0.05, 0.5)))
-        self._later(self.rng.uniform(0.5, 4.0), lambda: self._calm(fault))
-
-    def _calm(self, fault: str) -> None:
-        setattr(self.log.faults, fault, 0.0)
-        self.log.faults.delay_s = DELAY_S
-
-    def compact(self) -> None:
-        """As a broker does at any time, but never within the lag that the contract asks for."""
-        self.log.partition(SIGNAL_STATE.name, self.rng.randrange(PARTITIONS)).compact()
-        log = self.log.partition(SUBSCRIPTIONS.name, self.rng.randrange(PARTITIONS))
-        old_ms = self.clock() // 1_000_000 - COMPACTION_LAG_MS
-        last = {record.key: record.offset for record in log.records if record.timestamp_ms < old_ms}
-        log.records = [record for record in log.records if record.offset >= last.get(record.key, -1)]
+    @staticmethod
+    def later(delay_s: float, act: Callable[[], object]) -> None:
+        """Do something then, whatever happens meanwhile."""
+        asyncio.get_running_loop().call_later(delay_s, act)
 
     # Users
 
     def subscribe(self, user: str, *, accounts: int = 1) -> None:
         for number in range(accounts):
-            for strategy, symbol in self.schedule.series:
+            for strategy, symbol in self.series:
                 self._put(user, f"account-{number}", strategy, symbol, on=True)
 
     def change_subscription(self) -> None:
-        user, (strategy, symbol) = self.rng.choice(USERS), self.rng.choice(self.schedule.series)
+        user, (strategy, symbol) = self.rng.choice(USERS), self.rng.choice(self.series)
         account = self.rng.choice(("account-0", "account-0", "account-1"))
         self._put(user, account, strategy, symbol, on=self.rng.random() < 0.7)
 
@@ -329,7 +253,8 @@ class World:
     def records(self, topic: str, partitions: int) -> dict[int, list[LogRecord]]:
         return {partition: self.log.partition(topic, partition).records for partition in range(partitions)}
 
-    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+    def background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside the rest."""
         self._tasks.append(asyncio.create_task(work))
 
 
