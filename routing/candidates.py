@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from models.card import ModelKey
-from models.decision import FilterCount
+from models.decision import Degradation, FilterCount
 from models.request import Requirements
 from models.task import INTERVAL_LEVELS
 from routing.catalogue import Catalogue
@@ -37,6 +38,10 @@ class MatchingModel:
     cost: float
 
 
+_Place = tuple[MatchingModel, int, int]
+"""A matching model, its cell and its replica."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Match:
     """The matching models of one catalogue for one kind of request, and what the filters removed."""
@@ -48,12 +53,15 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One row: a matching model on a replica. `group` is where its spreads are."""
+    """One row: a matching model on a replica. `group` is where its spreads are, `fixed` holds the fields that
+    every decision for it has in common.
+    """
 
     model: MatchingModel
     pool: str
     replica: str
     group: int
+    fixed: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +82,6 @@ class Candidates:
     trait_scores: Floats
     ties: Floats | None
     counts: tuple[FilterCount, ...]
-    panic: bool
 
     def hold(self, catalogue: Catalogue, load: LoadSnapshot, now_ns: int) -> bool:
         """Whether they are still what would be compiled now."""
@@ -123,23 +130,35 @@ def compile_candidates(match: Match, profile: Profile, load: LoadSnapshot, now_n
         cost=np.array([model.cost for model, _, _ in places], dtype=float),
         skill_lower=np.array([model.skill_lower for model, _, _ in places], dtype=float),
     )
+    common = {
+        "profile": profile.name,
+        "config_id": profile.config_id,
+        "reason": profile.rule,
+        "catalogue_version": match.catalogue.version,
+        "evidence_cursor": match.catalogue.evidence_cursor,
+        "candidates": len(places),
+        "degradation": Degradation.NONE,
+        "panic": gate.panic,
+    }
     return Candidates(
         match=match,
         placement=placement,
         ejections=load.ejections,
         until_ns=gate.until_ns,
-        rows=tuple(_candidate(placement, *place) for place in places),
+        rows=tuple(_candidate(placement, common, place) for place in places),
         cells=np.array([cell for _, cell, _ in places], dtype=np.intp),
         replicas=np.array([replica for _, _, replica in places], dtype=np.intp),
         trait_scores=profile.trait_scores(traits),
         ties=profile.trait_ties.of_traits(traits) if profile.trait_ties else None,
         counts=(*match.counts, _unplaced(match, placement), _ejected(placement, gate)),
-        panic=gate.panic,
     )
 
 
-def _candidate(placement: Placement, model: MatchingModel, cell: int, replica: int) -> Candidate:
-    return Candidate(model, placement.pool_of(replica), placement.replicas[replica], placement.group_of[cell])
+def _candidate(placement: Placement, common: Mapping[str, Any], place: _Place) -> Candidate:
+    model, cell, replica = place
+    pool, name = placement.pool_of(replica), placement.replicas[replica]
+    fixed = {**common, "chosen": model.key, "pool": pool, "replica": name}
+    return Candidate(model, pool, name, placement.group_of[cell], fixed)
 
 
 def _models(wanted: Requirements, catalogue: Catalogue, kept: Indices) -> tuple[MatchingModel, ...]:

@@ -15,7 +15,7 @@ from collections.abc import Collection
 from random import Random
 from typing import Final
 
-from models.decision import Decision, Degradation, Rendered
+from models.decision import Decision, Rendered
 from models.ids import random_id
 from models.request import Requirements
 from routing.candidates import Candidates, compile_candidates, match_models
@@ -69,27 +69,18 @@ class Engine:
         row = evaluation.pick(profile, seed)
         if row is None:
             raise evaluation.refusal()
-        chosen = candidates.rows[row]
         return Decision.computed(
-            decision_id=random_id(rng),
-            decided_ns=now_ns,
-            profile=profile.name,
-            config_id=profile.config_id,
-            catalogue_version=catalogue.version,
-            evidence_cursor=catalogue.evidence_cursor,
-            seed=seed,
-            attempt=attempt,
-            budget_ms=budget_ms,
-            candidates=len(candidates.rows),
-            filters=Rendered(evaluation.filters),
-            shortlist=Rendered(evaluation.shortlist),
-            chosen=chosen.model.key,
-            pool=chosen.pool,
-            replica=chosen.replica,
-            promise=evaluation.promise(row),
-            degradation=Degradation.NONE,
-            reason=profile.rule,
-            panic=candidates.panic,
+            {
+                **candidates.rows[row].fixed,
+                "decision_id": random_id(rng),
+                "decided_ns": now_ns,
+                "seed": seed,
+                "attempt": attempt,
+                "budget_ms": budget_ms,
+                "filters": Rendered(evaluation.filters),
+                "shortlist": Rendered(evaluation.shortlist),
+                "promise": evaluation.promise(row),
+            }
         )
 
     def _candidates(

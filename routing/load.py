@@ -171,7 +171,7 @@ class LoadTable:
             self._speeds.service_ms.copy(),
             self._speeds.tail.copy(),
             self._speeds.spreads.copy(),
-            self._hop.at(self._step),
+            self._hop.ms,
             self._ejections,
             self._config,
         )
@@ -183,6 +183,7 @@ class LoadTable:
             self._step = step
             self._queues.settle(step)
             self._speeds.settle(step)
+            self._hop.settle(step)
             self._snapshot = None
 
     def _place(self, metas: dict[str, ReplicaMeta]) -> None:
@@ -238,7 +239,7 @@ class LoadTable:
         elif outcome is Outcome.OK and report is not None and _measurable(report.service_ms):
             ratio = elapsed_ms / flight.expected_ms
             self._speeds.observe(flight.size, cell, Observation(report.service_ms, ratio))
-            self._hop.observe(elapsed_ms - report.queue_ms - report.service_ms, self._step)
+            self._hop.observe(elapsed_ms - report.queue_ms - report.service_ms)
 
 
 class _Hop:
@@ -246,18 +247,17 @@ class _Hop:
 
     def __init__(self, config: LoadConfig) -> None:
         self._config = config
-        self._value_ms = config.hop_ms
-        self._seen_ms = 0
+        self._now_ms = 0
+        self.ms = config.hop_ms
 
-    def at(self, now_ms: int) -> float:
-        left = faded(now_ms - self._seen_ms, self._config.speed.settle_tau_ms)
-        return self._config.hop_ms + (self._value_ms - self._config.hop_ms) * left
+    def settle(self, now_ms: int) -> None:
+        left = faded(now_ms - self._now_ms, self._config.speed.settle_tau_ms)
+        self.ms = self._config.hop_ms + (self.ms - self._config.hop_ms) * left
+        self._now_ms = now_ms
 
-    def observe(self, hop_ms: float, now_ms: int) -> None:
+    def observe(self, hop_ms: float) -> None:
         if _measurable(hop_ms):
-            before = self.at(now_ms)
-            self._value_ms = before + (hop_ms - before) * self._config.hop_gain
-            self._seen_ms = now_ms
+            self.ms += (hop_ms - self.ms) * self._config.hop_gain
 
 
 def _measurable(ms: float) -> bool:

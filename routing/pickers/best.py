@@ -22,7 +22,9 @@ class BestPicker(Plugin):
         if highest < 0.0:
             return None
         equal = (scores >= highest - SAME).nonzero()[0]
-        if ties is not None and equal.size > 1:
+        if equal.size == 1:
+            return equal.item(0)
+        if ties is not None:
             ranks = ties[equal]
             equal = equal[ranks >= ranks.max() - SAME]
         return int(equal[seed * equal.size // _SEEDS])
