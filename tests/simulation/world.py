@@ -141,18 +141,21 @@ class World:
         await asyncio.sleep(CALM_S)
         return self._judged()
 
-    def _judged(self) -> Verdict:
-        calm_ns = START_NS + int((TROUBLE_S if self.trouble else 0.0) * 1e9) + int(SETTLED_S * 1e9)
-        evidence = Evidence(
+    def evidence(self) -> Evidence:
+        """What the judge gets to see."""
+        calm_s = (TROUBLE_S if self.trouble else 0.0) + SETTLED_S
+        return Evidence(
             predictions=self.records(PREDICTIONS.name, PREDICTIONS.partitions),
             signals=self.records(SIGNALS.name, PARTITIONS),
             subscriptions=self._history,
             due=self.playback.due(),
             probes=self.probes,
             partition_of=lambda user: partition_of(user.encode(), PARTITIONS),
-            calm_from_ns=calm_ns,
+            calm_from_ns=START_NS + int(calm_s * 1e9),
         )
-        verdict = judge(evidence)
+
+    def _judged(self) -> Verdict:
+        verdict = judge(self.evidence())
         for host in self.hosts:
             if host.task.done() and not host.task.cancelled():
                 verdict.complaints.append(f"died: {host.name}: {host.task.exception()!r}")
