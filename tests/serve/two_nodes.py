@@ -44,7 +44,7 @@ TICKS: Final = (*EXAMPLE_TICKS, EXAMPLE_TICKS[0].replace("EURUSD=", "AUDUSD="))
 """EURUSD and NZDUSD are in odd partitions, AUDUSD is in an even one: each node owns symbols. No model serves
 AUDUSD, so its slots are refused; they have to be accounted for all the same.
 """
-OPTIONS: Final = DemoOptions(seconds=40, users=20, speed=10, ticks=TICKS)
+OPTIONS: Final = DemoOptions(seconds=32, users=20, speed=10, ticks=TICKS)
 KILL_AFTER_S: Final = 8.0
 NODE: Final[dict[str, Any]] = {"num_cpus": 4, "object_store_memory": 128 << 20}
 ON_HEAD: Final = {"num_cpus": 0.1, "resources": {"head": 0.01}}
