@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -17,9 +18,10 @@ from models.subscription import Subscription
 from signals.policy import Action, abstain, toward
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """The settings that shape an action; users with equal ones share the projected result."""
+class Bounds(NamedTuple):
+    """The settings that shape an action; users with equal ones share the projected result. A tuple, because
+    it is hashed once per signal.
+    """
 
     tier: Tier
     scale: float

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from deployments.fanout.batches import Batch, Renderer
+from deployments.fanout.batches import Batch, Renderer, Turns
 from deployments.fanout.books import GRACE_MS, Books, LiveBook
 from deployments.fanout.checkpoints import CheckpointWriter
 from deployments.fanout.config import FanoutTimings
@@ -41,6 +41,7 @@ class Tools:
     checkpoints: CheckpointWriter
     strategies: Mapping[StrategyRef, Strategy]
     tally: Tally
+    turns: Turns
     clock: Callable[[], int]
     timings: FanoutTimings
 
@@ -134,6 +135,7 @@ class OwnedPartition:
             subscription_offset=due.subscription_offset,
             sequences=self.fold.rules.sequences,
             clock=self._tools.clock,
+            turns=self._tools.turns,
         )
         only = await renderer.batch(due.subscribers, (due.parts + 1, due.parts + 1))
         if self.lease.fits(only.records) == len(only.records):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Final, NoReturn
 
+from deployments.fanout.batches import Turns
 from deployments.fanout.books import Books
 from deployments.fanout.checkpoints import CheckpointWriter, latest_checkpoint
 from deployments.fanout.config import WorkerConfig
@@ -60,6 +61,7 @@ class FanoutWorker:
             ),
             strategies={strategy.ref: strategy for strategy in strategies},
             tally=Tally(meter),
+            turns=Turns(),
             clock=clock,
             timings=config,
         )

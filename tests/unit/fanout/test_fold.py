@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.fanout.batches import Batch, Renderer
+from deployments.fanout.batches import Batch, Renderer, Turns
 from deployments.fanout.fold import Fold
 from deployments.fanout.predictions import Entry
 from messaging.claims import EpochFilter
@@ -47,6 +47,7 @@ def renderer(one: Entry, fold: Fold) -> Renderer:
         subscription_offset=9,
         sequences=fold.rules.sequences,
         clock=lambda: NOW_NS,
+        turns=Turns(),
     )
 
 

@@ -1,0 +1,209 @@
+"""One prediction to 10,000 users over 24 partitions on Apache Kafka, beside three ways to write ready bytes.
+
+Four processes: the broker, the shipped `FanoutWorker`, the peers, and this driver, which appends predictions
+on a fixed schedule, whatever becomes of the earlier ones. The clock of a slot starts at its place in that
+schedule, before the driver has even encoded the prediction, and stops when the last of its partitions'
+batches is acknowledged: appending the prediction, reading it, projecting it for every user, rendering, and
+writing are all inside. A peer's clock starts with the finished bytes of the same signals in its memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from random import Random
+from typing import Any, Final, Self
+
+import orjson
+
+from benchmarks import crowd
+from benchmarks.child import Child, child
+from benchmarks.fanout_peers import PARTITIONS, TOPIC
+from benchmarks.harness import Benchmark, Report, VoidRunError, middle, percentile, spread
+from deployments.gateway.subscriptions import SubscriptionWriter
+from messaging.config import KafkaConfig
+from messaging.connect import open_bus
+from messaging.ports import EventBus, Producer, Record
+from messaging.topics import PREDICTIONS, SIGNALS, create_topics, partition_of
+from models.events import CLAIM_KEY, Claim
+from serve_app.servers.apache_kafka import apache_kafka
+from signals.encoding import encode
+
+CROWDS: Final = (100, 1_000, 10_000)
+BLOCKS: Final = 15
+SLOTS: Final = 10
+INTERVAL_S: Final = 0.3
+WAYS: Final = ("send", "send", "send_batch", "librdkafka")
+"""Of the peers, in the order they take their turns; `send` twice, for its spread against itself."""
+TURNS: Final = 2
+_APPEND_S: Final = 10.0
+_DELIVER_S: Final = 30.0
+_POLL_S: Final = 0.2
+
+
+class Driver:
+    """Appends predictions as the owner of their partition, and collects what the worker measured."""
+
+    def __init__(self, producer: Producer, worker: Child, *, epoch: int) -> None:
+        self._producer = producer
+        self._worker = worker
+        self._epoch = epoch
+        self._rng = Random(1)
+        self._slots = dict.fromkeys(CROWDS, 0)
+        self.acked_ms: list[float] = []
+
+    @classmethod
+    async def claimed(cls, bus: EventBus, worker: Child) -> Self:
+        """Claim the partition of the symbol: predictions without a claim before them count for nothing."""
+        producer = await bus.producer("driver")
+        claim = Claim(owner="driver", nonce="0" * 32, claimed_ns=time.time_ns())
+        record = Record(CLAIM_KEY, encode(claim))
+        epoch = await producer.append(PREDICTIONS.name, _home(), [record], timeout_s=_APPEND_S)
+        return cls(producer, worker, epoch=epoch)
+
+    async def block(self, users: int) -> list[float]:
+        """Slots on a fixed schedule; per slot the milliseconds until its last partition was acknowledged."""
+        first_ns = time.time_ns() + int(INTERVAL_S * 1e9)
+        for number in range(SLOTS):
+            tick_ns = first_ns + int(number * INTERVAL_S * 1e9)
+            await asyncio.sleep((tick_ns - time.time_ns()) / 1e9)
+            await self._append(users, tick_ns)
+        return last_of_each(await self._delivered(SLOTS * partitions_of(users)), partitions_of(users))
+
+    async def _append(self, users: int, tick_ns: int) -> None:
+        self._slots[users] += 1
+        owed = crowd.prediction(users, self._slots[users], epoch=self._epoch, tick_ns=tick_ns, rng=self._rng)
+        record = Record(crowd.SYMBOL.encode(), encode(owed))
+        await self._producer.append(PREDICTIONS.name, _home(), [record], timeout_s=_APPEND_S)
+        self.acked_ms.append((time.time_ns() - tick_ns) / 1e6)
+
+    async def _delivered(self, wanted: int) -> list[float]:
+        times: list[float] = []
+        answer: dict[str, Any] = {"counters": None}
+        give_up = time.monotonic() + _DELIVER_S
+        while len(times) < wanted:
+            if time.monotonic() > give_up:
+                late = wanted - len(times)
+                raise VoidRunError(f"{late} of {wanted} batches were not delivered: {answer['counters']}")
+            await asyncio.sleep(_POLL_S)
+            answer = await self._worker.ask("take")
+            times += answer["delivered_ms"]
+        return times
+
+
+def run(report: Report) -> None:
+    """Blocks of ours and of the peers in turn, so that whatever disturbs the machine disturbs them alike."""
+    with tempfile.TemporaryDirectory(prefix="central-hub-") as scratch:
+        kafka = apache_kafka(Path(scratch), progress=print)
+        kafka.start()
+        try:
+            kafka.wait_ready()
+            asyncio.run(_measure(report, kafka.address, Path(scratch)))
+        finally:
+            kafka.stop()
+
+
+async def _measure(report: Report, kafka: str, scratch: Path) -> None:
+    async with AsyncExitStack() as stack:
+        bus = await open_bus(KafkaConfig(bootstrap=kafka), client_id="benchmark")
+        stack.push_async_callback(bus.close)
+        await _prepare(bus)
+        worker = await stack.enter_async_context(
+            child("benchmarks.fanout_worker", [kafka, *map(str, CROWDS)])
+        )
+        driver = await Driver.claimed(bus, worker)
+        ends = await _ends(bus)
+        for users in CROWDS:  # warms up; the last block's signals are the peers' bytes
+            await driver.block(users)
+        records = scratch / "records.json"
+        records.write_bytes(orjson.dumps(await _last_signals(bus, ends, CROWDS[-1])))
+        peers = await stack.enter_async_context(child("benchmarks.fanout_peers", [kafka, str(records)]))
+        await _turns(report, driver, peers)
+
+
+async def _turns(report: Report, driver: Driver, peers: Child) -> None:
+    ours: dict[int, list[float]] = {users: [] for users in CROWDS}
+    theirs: list[list[float]] = [[] for _ in WAYS]
+    for way in WAYS:
+        await peers.ask(way)  # warms up
+    driver.acked_ms.clear()
+    watching = asyncio.create_task(report.validity.watch_loop())
+    for _ in range(BLOCKS):
+        for users in CROWDS:
+            ours[users] += await driver.block(users)
+        for place, way in enumerate(WAYS):
+            theirs[place] += [(await peers.ask(way))["ms"] for _ in range(TURNS)]
+    watching.cancel()
+    _ours(report, ours, driver.acked_ms)
+    _peers(report, theirs)
+
+
+def _ours(report: Report, ours: dict[int, list[float]], acked_ms: Sequence[float]) -> None:
+    for users, times in ours.items():
+        report.add(f"p50_ms_{users}", middle(times), f"ms, until {users} users' signals are acknowledged")
+        report.add(f"p99_ms_{users}", percentile(times, 99), f"ms, the same at p99 of {len(times)} slots")
+    report.add("prediction_p50_ms", middle(acked_ms), "ms of it, until the prediction is acknowledged")
+
+
+def _peers(report: Report, theirs: Sequence[Sequence[float]]) -> None:
+    send, again, batch, librdkafka = theirs
+    ours = report.figures["p50_ms_10000"]
+    report.add("aiokafka_p50_ms_10000", middle(send), f"ms, aiokafka `send` per record, {len(send)} times")
+    report.add("aa_spread", spread(send, again), "share, aiokafka `send` against itself")
+    report.add("batch_p50_ms_10000", middle(batch), "ms, aiokafka `send_batch`, one batch per partition")
+    report.add("librdkafka_p50_ms_10000", middle(librdkafka), "ms, librdkafka `produce` and `flush`")
+    for name, times in (("aiokafka", send), ("batch", batch), ("librdkafka", librdkafka)):
+        report.add(f"{name}_ratio", middle(times) / ours, f"x, {name} over ours, medians")
+
+
+def last_of_each(times_ms: Sequence[float], parts: int) -> list[float]:
+    """Per slot the largest of its `parts` times. Slots are settled one after the other; if one took longer
+    than the schedule leaves it, some of its times may change places with its successor's.
+    """
+    return [max(times_ms[start : start + parts]) for start in range(0, len(times_ms), parts)]
+
+
+def partitions_of(users: int) -> int:
+    """How many partitions the users of a crowd are on."""
+    keys = {one.user_id.encode() for one in crowd.subscriptions(users)}
+    return len({partition_of(key, SIGNALS.partitions) for key in keys})
+
+
+async def _prepare(bus: EventBus) -> None:
+    await create_topics(bus, 1)
+    await bus.create_topic(TOPIC, partitions=PARTITIONS, policy=SIGNALS.policy, replication=1)
+    writer = SubscriptionWriter(bus)
+    for users in CROWDS:
+        await writer.put_many(crowd.subscriptions(users))
+    await writer.close()
+
+
+async def _ends(bus: EventBus) -> list[int]:
+    return [(await bus.bounds(SIGNALS.name, partition))[1] for partition in range(SIGNALS.partitions)]
+
+
+async def _last_signals(bus: EventBus, starts: Sequence[int], users: int) -> list[tuple[str, str]]:
+    """The newest signal of each user of a crowd, as key and value."""
+    newest: dict[bytes, bytes] = {}
+    wanted = f'"strategy":"{crowd.strategy_of(users).ref}"'.encode()
+    for partition, (start, end) in enumerate(zip(starts, await _ends(bus), strict=True)):
+        async for records in bus.read(SIGNALS.name, partition, start, end):
+            newest.update({one.key: one.value for one in records if one.value and wanted in one.value})
+    if len(newest) != users:
+        raise VoidRunError(f"{len(newest)} of {users} users had a signal")
+    return [(key.decode(), value.decode()) for key, value in newest.items()]
+
+
+def _home() -> int:
+    return partition_of(crowd.SYMBOL.encode(), PREDICTIONS.partitions)
+
+
+BENCHMARK: Final = Benchmark(
+    name="fanout",
+    question="How long from a prediction until 10,000 users' signals are in Kafka, projection included?",
+    run=run,
+)
