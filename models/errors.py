@@ -93,6 +93,8 @@ class TooLarge(InputError):
 
 
 class Malformed(InputError):
+    """The body is not what its content type says, for example no JSON."""
+
     code = "malformed"
     http_status = 400
 
@@ -149,6 +151,8 @@ class NotFound(AccessError):
 
 
 class MethodNotAllowed(AccessError):
+    """The path exists, but not with this method."""
+
     code = "method_not_allowed"
     http_status = 405
 
@@ -190,6 +194,8 @@ class DeadlineExpired(RoutingError):
 
 
 class NoWindow(RoutingError):
+    """The hub knows the symbol, but holds too few bars of it yet."""
+
     code = "no_window"
     retryable = True
 
@@ -274,6 +280,8 @@ class OwnershipLost(MessagingError):
 
 
 class StoreUnavailable(HubError):
+    """The fast store did not answer in time; what it keeps may be lost."""
+
     code = "store_unavailable"
     http_status = 503
     retryable = True
