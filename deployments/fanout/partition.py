@@ -12,7 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from deployments.fanout.batches import Batch, Renderer, Turns
 from deployments.fanout.books import GRACE_MS, Books, LiveBook
@@ -32,6 +32,9 @@ from signals.reader import SignalHead
 
 log = logging.getLogger("ray.serve")
 
+_LARGE: Final = 100000000
+"""Users of one partition whose rendering takes longer than a request to the broker."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tools:
@@ -44,6 +47,7 @@ class Tools:
     turns: Turns
     clock: Callable[[], int]
     timings: FanoutTimings
+    rendering: asyncio.Lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +141,23 @@ class OwnedPartition:
             clock=self._tools.clock,
             turns=self._tools.turns,
         )
-        only = await renderer.batch(due.subscribers, (due.parts + 1, due.parts + 1))
+        only = await self._rendered(renderer, due)
         if self.lease.fits(only.records) == len(only.records):
             await self._append(only, due.subscribers)
         else:
             await self._publish_parts(entry, due, renderer)
         if self._expired(entry):
             await self._undelivered(entry, UndeliveredReason.EXPIRED, due)
+
+    async def _rendered(self, renderer: Renderer, due: Due) -> Batch:
+        """All of it as one batch. Large ones are rendered one partition after the other, so that the first is
+        on its way while the next is rendered; small ones at once, so that they share a request.
+        """
+        part = (due.parts + 1, due.parts + 1)
+        if len(due.subscribers) < _LARGE:
+            return await renderer.batch(due.subscribers, part)
+        async with self._tools.rendering:
+            return await renderer.batch(due.subscribers, part)
 
     async def _publish_parts(self, entry: Entry, due: Due, renderer: Renderer) -> None:
         sizes = await renderer.cut(due.subscribers, self.lease.fits)
@@ -247,7 +261,10 @@ class OwnedPartition:
         for bounds, count in Counter(one.bounds for one in subscribers).items():
             kinds[body.kind(example[bounds])] += count
         self._tools.tally.published(owed.slot.strategy, kinds)
-        self._tools.tally.stages(owed.stages, projected_ns=projected_ns, acked_ns=self._tools.clock())
+        acked_ns = self._tools.clock()
+        self._tools.tally.stages(
+            owed.slot.signal_id, owed.stages, projected_ns=projected_ns, acked_ns=acked_ns
+        )
 
 
 def _next_multiple(period_s: float) -> float:
