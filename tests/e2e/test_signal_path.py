@@ -100,7 +100,8 @@ def _librdkafka_partitions(hub: UpHub, keys: list[bytes]) -> dict[bytes, int]:
     """Where librdkafka itself places the keys, on a topic of the same size."""
     servers: dict[str, str | int | float | bool] = {"bootstrap.servers": hub.address.kafka}
     topic = NewTopic("foreign-check", num_partitions=PARTITIONS, replication_factor=1)
-    AdminClient(servers).create_topics([topic])["foreign-check"].result(10)
+    admin = AdminClient(servers)
+    admin.create_topics([topic])["foreign-check"].result(10)
     placed: dict[bytes, int] = {}
     producer = Producer({**servers, "partitioner": "murmur2_random"})
     for key in keys:
