@@ -12,7 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from deployments.fanout.batches import Batch, Renderer, Turns
 from deployments.fanout.books import GRACE_MS, Books, LiveBook
@@ -32,9 +32,6 @@ from signals.reader import SignalHead
 
 log = logging.getLogger("ray.serve")
 
-_LARGE: Final = 100000000
-"""Users of one partition whose rendering takes longer than a request to the broker."""
-
 
 @dataclass(frozen=True, slots=True)
 class Tools:
@@ -47,7 +44,6 @@ class Tools:
     turns: Turns
     clock: Callable[[], int]
     timings: FanoutTimings
-    rendering: asyncio.Lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,23 +137,13 @@ class OwnedPartition:
             clock=self._tools.clock,
             turns=self._tools.turns,
         )
-        only = await self._rendered(renderer, due)
+        only = await renderer.batch(due.subscribers, (due.parts + 1, due.parts + 1))
         if self.lease.fits(only.records) == len(only.records):
             await self._append(only, due.subscribers)
         else:
             await self._publish_parts(entry, due, renderer)
         if self._expired(entry):
             await self._undelivered(entry, UndeliveredReason.EXPIRED, due)
-
-    async def _rendered(self, renderer: Renderer, due: Due) -> Batch:
-        """All of it as one batch. Large ones are rendered one partition after the other, so that the first is
-        on its way while the next is rendered; small ones at once, so that they share a request.
-        """
-        part = (due.parts + 1, due.parts + 1)
-        if len(due.subscribers) < _LARGE:
-            return await renderer.batch(due.subscribers, part)
-        async with self._tools.rendering:
-            return await renderer.batch(due.subscribers, part)
 
     async def _publish_parts(self, entry: Entry, due: Due, renderer: Renderer) -> None:
         sizes = await renderer.cut(due.subscribers, self.lease.fits)

@@ -64,7 +64,6 @@ class FanoutWorker:
             turns=Turns(),
             clock=clock,
             timings=config,
-            rendering=asyncio.Lock(),
         )
         self._ownership = Ownership(bus, self, _ownership(config), clock=clock, rng=rng, meter=meter)
         self._owned: dict[int, OwnedPartition] = {}
