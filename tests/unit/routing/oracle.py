@@ -90,8 +90,7 @@ class Beliefs:
                 self.slots[name] = report.slots
                 self.foreign[name] = (max(0.0, report.queued + report.in_service - self.own[name]), now)
         elif call.outcome == "refused":
-            believed = self.foreign.get(name, (0.0, 0.0))[0]
-            self.foreign[name] = (max(self.slots[name], believed), now)
+            self.foreign[name] = (max(self.slots[name], self.others(name)), now)
         self.judge(name, call.outcome.value, now)
         if str(call.card.key) in self.world.replicas[name].models and call.elapsed_ms > 0:
             self.learn(call, now)
@@ -222,8 +221,12 @@ class Beliefs:
 
     def calls(self, name: str) -> float:
         """Calls queued or running."""
-        foreign, heard = self.foreign.get(name, (0.0, None))
-        return self.own[name] + foreign * fresh(self.now, heard, TAU)
+        return self.own[name] + self.others(name)
+
+    def others(self, name: str) -> float:
+        """What is left of the calls that were not ours."""
+        calls, heard = self.foreign.get(name, (0.0, None))
+        return calls * fresh(self.now, heard, TAU)
 
 
 @dataclass(frozen=True)

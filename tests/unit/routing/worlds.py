@@ -115,9 +115,9 @@ class Call:
     report: LoadReport | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class World:
-    """Everything a decision depends on."""
+    """Everything a decision depends on. Shown as the call that makes it again."""
 
     cards: list[ModelCard]
     replicas: dict[str, ReplicaMeta]
@@ -126,6 +126,14 @@ class World:
     now_ms: int
     exclude: frozenset[str]
     seed: int
+
+    def __repr__(self) -> str:
+        counts = f"models={len(self.cards)}, replicas={len(self.replicas)}, calls={len(self.calls)}"
+        return f"world_of({self.seed}, {counts})"
+
+    def _repr_pretty_(self, printer: Any, cycle: object) -> None:
+        """What Hypothesis prints of a failing world; by itself it would unfold every card."""
+        printer.text(repr(self))
 
     @property
     def now_ns(self) -> int:
@@ -174,14 +182,14 @@ def _card(rng: Random, number: int) -> ModelCard:
     """A card with everything that routing reads of it at random."""
     base = a_card(f"m{number}", cost=rng.choice([0.0, 0.5, 1.0, 4.0]))
     contract = {
-        "horizon_ms": rng.choice([60_000, 60_000, 300_000]),
+        "horizon_ms": rng.choice([60_000, 60_000, 60_000, 300_000]),
         "instruments": rng.choice([("*",), ("*",), ("EURUSD",), ("EURUSD", "NZDUSD")]),
     }
     measured = rng.choice([("*",), ("*", "EURUSD"), ("NZDUSD",)])
     return base.model_copy(
         update={
-            "status": rng.choice([ModelStatus.LIVE, ModelStatus.LIVE, ModelStatus.LOAD_ONLY]),
-            "max_size": rng.choice(list(DataSize)),
+            "status": rng.choice([*[ModelStatus.LIVE] * 5, ModelStatus.LOAD_ONLY]),
+            "max_size": rng.choice([*DataSize, DataSize.LARGE, DataSize.LARGE]),
             "contract": base.contract.model_copy(update=contract),
             "warm": tuple(
                 _warm(rng, rows) for rows in rng.choice([(), (1,), (1, 8), (8, 256), (1, 8, 4096)])
@@ -241,14 +249,14 @@ def _wanted(rng: Random, now_ms: int) -> Requirements:
     size = rng.choice([DataSize.SMALL, DataSize.SMALL, DataSize.MEDIUM, DataSize.LARGE])
     return wants(
         now_ms,
-        within_ms=rng.choice([3.0, 20.0, 100.0, 1000.0, 10_000.0]),
+        within_ms=rng.choice([5.0, 50.0, 200.0, 1000.0, 1000.0, 10_000.0]),
         rows=rng.choice([1, size.max_rows]),
         data_size=size,
         profile=rng.choice(PROFILE_NAMES),
         min_accuracy=rng.choice([None, None, rng.uniform(0.05, 0.99)]),
-        instruments=rng.choice([(), ("EURUSD",), ("NZDUSD",), ("EURUSD", "NZDUSD")]),
-        horizon_ms=rng.choice([None, None, 60_000, 300_000]),
-        model=rng.choice([None, None, None, "m0", "m1"]),
+        instruments=rng.choice([(), (), ("EURUSD",), ("EURUSD",), ("NZDUSD",), ("EURUSD", "NZDUSD")]),
+        horizon_ms=rng.choice([None, None, None, 60_000, 300_000]),
+        model=rng.choice([None, None, None, None, "m0", "m1"]),
     )
 
 

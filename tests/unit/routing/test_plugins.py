@@ -1,0 +1,81 @@
+"""Each scorer and picker by itself: range, direction and ties."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routing.latency import Completion
+from routing.pickers.best import BestPicker
+from routing.plugin import Traits
+from routing.scorers.completion import CompletionScorer
+from routing.scorers.cost import CostScorer
+from routing.scorers.skill import SkillScorer
+
+BEST = BestPicker(type="best")
+several = st.lists(st.floats(-3.0, 3.0), min_size=2, max_size=6)
+
+
+def completion(expected_ms: list[float], budget_ms: float) -> Completion:
+    """Predictions that are sure."""
+    return Completion(np.array(expected_ms), np.array(expected_ms), budget_ms)
+
+
+@given(several)
+def test_skill_rises_within_0_and_1(skills: list[float]) -> None:
+    """More skill never scores less, whatever its sign."""
+    scores = SkillScorer(type="skill").of_traits(Traits(np.zeros(len(skills)), np.array(sorted(skills))))
+
+    assert ((scores >= 0) & (scores <= 1)).all()
+    assert (np.diff(scores) >= 0).all()
+    assert SkillScorer(type="skill").of_traits(Traits(np.zeros(1), np.zeros(1))).tolist() == [0.5]
+
+
+@given(st.lists(st.floats(0.0, 1e6), min_size=2, max_size=6))
+def test_cost_falls_within_0_and_1(costs: list[float]) -> None:
+    """A dearer model never scores more; free is 1, `half` is 0.5."""
+    scorer = CostScorer(type="cost", half=2.0)
+    scores = scorer.of_traits(Traits(np.array(sorted(costs)), np.zeros(len(costs))))
+
+    assert ((scores >= 0) & (scores <= 1)).all()
+    assert (np.diff(scores) <= 0).all()
+    assert scorer.of_traits(Traits(np.array([0.0, 2.0]), np.zeros(2))).tolist() == [1.0, 0.5]
+
+
+def test_completion_is_the_share_of_the_budget_that_is_left() -> None:
+    """At once is 1, just in time is 0."""
+    scores = CompletionScorer(type="completion").of_completion(completion([0.0, 25.0, 100.0], 100.0))
+
+    assert scores.tolist() == [1.0, 0.75, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("scores", "ties", "picked"),
+    [
+        ([0.1, 0.9, 0.5], None, {1}),
+        ([0.9, 0.9, 0.9], [0.1, 0.3, 0.2], {1}),
+        ([0.9, 0.9, 0.1], [0.1, 0.1, 0.9], {0, 1}),
+        ([0.9, 0.9 + 1e-12, 0.1], None, {0, 1}),
+        ([-1.0, 0.0, -2.0], None, {1}),
+    ],
+)
+def test_best_picks_the_highest_then_by_ties_then_at_random(
+    scores: list[float], ties: list[float] | None, picked: set[int]
+) -> None:
+    """Equal within rounding is a tie; ties go by the second ranking, and what is left by the seed."""
+    rng = Random(1)
+    ranks = None if ties is None else np.array(ties)
+    choices = Counter(BEST.pick(np.array(scores), ranks, rng.getrandbits(53)) for _ in range(200))
+
+    assert set(choices) == picked
+    assert min(choices.values()) > 200 / len(picked) * 0.7
+
+
+def test_best_picks_none_where_nothing_fits() -> None:
+    """Only marked candidates: no choice."""
+    assert BEST.pick(np.array([-1.0, -2.0]), None, 0) is None
