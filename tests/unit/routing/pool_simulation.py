@@ -7,6 +7,7 @@ import itertools
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from statistics import fmean
 
@@ -84,7 +85,7 @@ class PoolSimulation:
         for number in range(requests):
             now_ms += self._rng.expovariate(1.0 / every_ms)
             router = self._routers[number % len(self._routers)]
-            self._at(now_ms, lambda at_ms, router=router: self._decide(router, at_ms))
+            self._at(now_ms, partial(self._decide, router))
         while self._events:
             at_ms, _, act = heapq.heappop(self._events)
             act(at_ms)
@@ -107,7 +108,7 @@ class PoolSimulation:
         self._picks[decision.replica] += 1
         call = _Call(router, router.sent(decision, rows=1), now_ms)
         replica = self._replicas[decision.replica]
-        self._at(now_ms + HOP_MS, lambda at_ms: self._arrive(replica, call, at_ms))
+        self._at(now_ms + HOP_MS, partial(self._arrive, replica, call))
 
     def _arrive(self, replica: _Replica, call: _Call, now_ms: float) -> None:
         call.service_ms = replica.service(self._rng)
@@ -122,7 +123,7 @@ class PoolSimulation:
         assert call.service_ms is not None
         replica.busy += 1
         call.started_ms = now_ms
-        self._at(now_ms + call.service_ms, lambda at_ms: self._end(replica, call, at_ms))
+        self._at(now_ms + call.service_ms, partial(self._end, replica, call))
 
     def _end(self, replica: _Replica, call: _Call, now_ms: float) -> None:
         replica.busy -= 1
@@ -143,7 +144,7 @@ class PoolSimulation:
             queue_ms=max(0.0, call.started_ms - call.sent_ms - HOP_MS),
             rows=1,
         )
-        self._at(now_ms + HOP_MS, lambda at_ms: self._learn(call, report, at_ms))
+        self._at(now_ms + HOP_MS, partial(self._learn, call, report))
 
     def _learn(self, call: _Call, report: LoadReport, now_ms: float) -> None:
         elapsed_ms = now_ms - call.sent_ms

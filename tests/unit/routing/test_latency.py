@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -44,11 +45,12 @@ def test_seeds_have_the_tail_of_the_warm_profile() -> None:
 def test_promises_are_kept_as_often_as_said(shape: str) -> None:
     """Of 4,000 completions the tail covers its level, within what their number allows."""
     rng = Random(5)
-    draw = {
+    draws: dict[str, Callable[[], float]] = {
         "lognormal": lambda: rng.lognormvariate(0.0, 0.6),
         "exponential": lambda: rng.expovariate(1.0),
         "two humps": lambda: rng.uniform(0.9, 1.1) * (5.0 if rng.random() < 0.2 else 1.0),
-    }[shape]
+    }
+    draw = draws[shape]
     ratios, kept, told = Ratios(2.0, level=0.95), 0, 0.0
     for number in range(5000):
         ratio = draw()
