@@ -31,6 +31,7 @@ from models.metrics import Meter
 
 _PAUSE_LIMIT_S: Final = 1.0
 _CALM_S: Final = 10.0
+_ENTERING: Final = 4
 
 
 class OwnershipConfig(Frozen):
@@ -61,6 +62,7 @@ class OwnerContext:
     rng: Random
     meter: Meter
     live_changed: Callable[[], None]
+    entering: asyncio.Semaphore
 
 
 class PartitionOwner:
@@ -81,7 +83,7 @@ class PartitionOwner:
         """Do what the owner's step says, until cancelled."""
         steps = {
             Step.WAIT: self._wait,
-            Step.PROBE: self._probe,
+            Step.PROBE: self._enter,
             Step.CLAIM: self._claim,
             Step.RESTORE: self._restore,
             Step.PUBLISH: self._serve,
@@ -130,6 +132,16 @@ class PartitionOwner:
             await asyncio.wait_for(self._assigned.wait(), self._config.reprobe_s)
         except TimeoutError:
             self.machine.assigned()
+
+    async def _enter(self) -> None:
+        """Probe, claim and restore; of many partitions a few at a time, because from its claim to the end of
+        its restore a partition stands still, and until then its last owner may publish on.
+        """
+        async with self._context.entering:
+            await self._probe()
+            if self.machine.step is Step.CLAIM:
+                await self._claim()
+                await self._restore()
 
     async def _probe(self) -> None:
         self.machine.confirmed(held=await self._context.membership.confirm(self._partition))
@@ -297,6 +309,7 @@ class Ownership:
             rng=self._rng,
             meter=self._meter,
             live_changed=self._gauge_live,
+            entering=asyncio.Semaphore(_ENTERING),
         )
 
     def _gauge_live(self) -> None:
