@@ -74,7 +74,8 @@ class LocalHub:
             _until(partial(self._all_ready, deployment), what)
 
     def _all_ready(self, deployment: str) -> bool:
-        return all(status["ready"] for status in self.owners(deployment))
+        statuses = self.owners(deployment)
+        return bool(statuses) and all(status["ready"] for status in statuses)
 
     def stop(self) -> None:
         """End Serve and Ray; safe to call at any point of a start."""
@@ -116,7 +117,7 @@ def _missing() -> str:
     return ", ".join(name for name, one in app.deployments.items() if one.status.value != "HEALTHY")
 
 
-def _until(done: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
+def _until(done: Callable[[], bool], what: str, timeout_s: float = 120.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not done():
         if time.monotonic() > deadline:
