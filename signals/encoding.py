@@ -43,7 +43,7 @@ class Body:
         self._action = action_for(policy, owed)
         self._prefix = delivery_prefix(UUID(owed.slot.signal_id))
         self._shared = _shared(owed, source=source, stages=stages or {}, clock_error_ns=clock_error_ns)
-        self._actions: dict[Bounds, str] = {}
+        self._projected: dict[Bounds, tuple[str, str]] = {}
 
     def delivery_id(self, subscriber: Subscriber) -> str:
         """`models.ids.delivery_id` as text, without building a UUID object."""
@@ -67,23 +67,23 @@ class Body:
             f'{self._shared},"epoch":{epoch},"part":[{part[0]},{part[1]}],'
             f'"subscription_offset":{subscription_offset},"projected_ns":{now_ns},'
             f'"delivery_id":"{self.delivery_id(subscriber)}",{subscriber.identity},'
-            f'"sequence":{sequence},{self._action_of(subscriber.bounds)}}}'
+            f'"sequence":{sequence},{self._of(subscriber.bounds)[1]}}}'
         ).encode()
 
-    def kind(self, subscriber: Subscriber) -> str:
-        """What the subscriber is asked for, for counting."""
-        return project(self._action, subscriber.bounds).action.kind.value
+    def kind(self, bounds: Bounds) -> str:
+        """What subscribers with these bounds are asked for, for counting."""
+        return self._of(bounds)[0]
 
-    def _action_of(self, bounds: Bounds) -> str:
-        """JSON members of the projected action, computed once per distinct risk settings."""
-        encoded = self._actions.get(bounds)
-        if encoded is None:
-            encoded = self._actions[bounds] = self._projected(bounds)
-        return encoded
+    def _of(self, bounds: Bounds) -> tuple[str, str]:
+        """Kind and JSON members of the projected action, computed once per distinct risk settings."""
+        known = self._projected.get(bounds)
+        if known is None:
+            known = self._projected[bounds] = self._project(bounds)
+        return known
 
-    def _projected(self, bounds: Bounds) -> str:
+    def _project(self, bounds: Bounds) -> tuple[str, str]:
         projected = project(self._action, bounds)
-        return _members(
+        members = _members(
             {
                 "kind": projected.action.kind,
                 "direction": projected.action.direction,
@@ -92,6 +92,7 @@ class Body:
                 "risk": {"tier": bounds.tier, "scale": bounds.scale, "limits_hit": projected.limits_hit},
             }
         )
+        return projected.action.kind.value, members
 
 
 def _shared(

@@ -160,8 +160,9 @@ class OwnedPartition:
     async def _append(self, batch: Batch, subscribers: Sequence[Subscriber]) -> None:
         projected_ns = self._tools.clock()
         await self.lease.append(batch.records)
+        acked_ns = self._tools.clock()
         self.fold.published(batch, position=self.lease.position)
-        self._measure(batch, subscribers, projected_ns=projected_ns)
+        self._measure(batch, subscribers, projected_ns=projected_ns, acked_ns=acked_ns)
 
     async def _undelivered(self, entry: Entry, reason: UndeliveredReason, due: Due) -> None:
         await self._record_undelivered(
@@ -240,14 +241,14 @@ class OwnedPartition:
         policy = self._tools.strategies[entry.owed.slot.strategy].policy
         return entry.body(policy, clock_error_ns=self._tools.timings.clock_error_ns)
 
-    def _measure(self, batch: Batch, subscribers: Sequence[Subscriber], *, projected_ns: int) -> None:
+    def _measure(
+        self, batch: Batch, subscribers: Sequence[Subscriber], *, projected_ns: int, acked_ns: int
+    ) -> None:
         owed, body = batch.entry.owed, self._body(batch.entry)
-        example = {one.bounds: one for one in subscribers}
         kinds: Counter[str] = Counter()
         for bounds, count in Counter(one.bounds for one in subscribers).items():
-            kinds[body.kind(example[bounds])] += count
+            kinds[body.kind(bounds)] += count
         self._tools.tally.published(owed.slot.strategy, kinds)
-        acked_ns = self._tools.clock()
         self._tools.tally.stages(
             owed.slot.signal_id, owed.stages, projected_ns=projected_ns, acked_ns=acked_ns
         )

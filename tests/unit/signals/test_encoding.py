@@ -87,7 +87,7 @@ def test_a_skipped_slot_is_rendered_as_an_abstain_with_the_reason() -> None:
 
     assert (signal.kind, signal.forecast, signal.lineage) == (Kind.ABSTAIN, None, None)
     assert signal.reason == 'no forecast: refused (no model "fits")'
-    assert of.kind(Subscriber.of(subscription())) == "abstain"
+    assert of.kind(Subscriber.of(subscription()).bounds) == "abstain"
 
 
 def test_a_signal_says_how_its_user_shaped_it() -> None:
