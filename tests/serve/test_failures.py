@@ -61,9 +61,9 @@ async def test_a_timeout_stops_the_call_on_its_replica(client: Client) -> None:
     before = await client.stopped()
     begun = time.monotonic()
     with pytest.raises(DeadlineExpired):
-        await client.infer(a_window(sleep_s=3.0), within_s=0.5)
+        await client.infer(a_window(sleep_s=6.0), within_s=3.0)
 
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 5
 
     async def one_more() -> bool:
         return await client.stopped() == before + 1
