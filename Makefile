@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKS := requirements
 PACKAGES := models routing signals inference messaging storage deployments serve_app
-CHECKED := $(wildcard $(PACKAGES) training benchmarks tests examples)
+CHECKED := $(wildcard $(PACKAGES) training benchmarks ops tests examples)
 
 .PHONY: help env env-dev demo test check format chaos bench lock clean
 

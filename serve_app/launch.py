@@ -14,6 +14,7 @@ from typing import Any
 from deployments.gateway.tokens import TokenVerifier
 from messaging.connect import open_bus
 from messaging.topics import check_topics, create_topics
+from models.errors import TopicMismatch
 from serve_app.hub import LocalHub
 from serve_app.local_stack import Broker, LocalStack
 from serve_app.runfile import RunningHub, forget, remember
@@ -72,14 +73,20 @@ def broker_traits(broker: Broker) -> dict[str, Any]:
 
 
 async def prepare_topics(settings: HubSettings, *, create: bool) -> list[str]:
-    """Create what is missing if asked to, then hold the broker against the contract; returns notices."""
+    """Create what is missing if asked to, then hold the broker against the contract; returns notices.
+
+    A notice is something the broker does not report; in the production profile that is a TopicMismatch.
+    """
     bus = await open_bus(settings.kafka, client_id="hub-topics")
     try:
         if create:
             await create_topics(bus, settings.replication)
-        return await check_topics(bus)
+        notices = await check_topics(bus)
     finally:
         await bus.close()
+    if notices and settings.profile == "production":
+        raise TopicMismatch("in production the broker must report its topics: " + "; ".join(notices))
+    return notices
 
 
 def topics_ready(settings: HubSettings, *, create: bool) -> list[str]:

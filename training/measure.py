@@ -128,7 +128,7 @@ class Yardstick:
                 horizon_ms=self.plan.horizon_ms,
                 window_tail=WINDOW,
                 context=CONTEXT_FEATURES,
-                instruments=self.plan.instruments,
+                instruments=("*",),
             ),
             max_size=model.about.max_size,
             cost=0.0,

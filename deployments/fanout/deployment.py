@@ -14,6 +14,7 @@ from deployments.fanout.config import FanoutConfig, WorkerConfig
 from deployments.fanout.worker import FanoutWorker
 from deployments.router.meter import RayMeter
 from messaging.connect import open_bus
+from messaging.topics import check_topics
 
 
 class Fanout:
@@ -23,6 +24,7 @@ class Fanout:
         name = f"fanout-{serve.get_replica_context().replica_id.unique_id}"
         self._config = config
         self._bus = await open_bus(config.kafka, client_id=name)
+        await check_topics(self._bus)
         self._worker = FanoutWorker(
             self._bus,
             config.strategies,
