@@ -28,14 +28,13 @@ from routing.refusals import empty_catalogue, no_model_matches
 
 @dataclass(frozen=True, slots=True)
 class MatchingModel:
-    """A model that meets every requirement, and what it can promise."""
+    """A model that meets every requirement; `promised` are the fields of a promise that load does not change."""
 
     key: ModelKey
     name: str
-    interval_level: float
-    coverage_lower: float
     skill_lower: float
     cost: float
+    promised: Mapping[str, float]
 
 
 _Place = tuple[MatchingModel, int, int]
@@ -169,10 +168,13 @@ def _models(wanted: Requirements, catalogue: Catalogue, kept: Indices) -> tuple[
         MatchingModel(
             key=catalogue.cards[model].key,
             name=catalogue.keys[model],
-            interval_level=INTERVAL_LEVELS[levels[model]],
-            coverage_lower=float(coverage[model, levels[model]]),
             skill_lower=float(skill[model]),
             cost=float(catalogue.cost[model]),
+            promised={
+                "interval_level": INTERVAL_LEVELS[levels[model]],
+                "coverage_lower": float(coverage[model, levels[model]]),
+                "skill_lower": float(skill[model]),
+            },
         )
         for model in kept
     )

@@ -6,8 +6,7 @@ Kept as arrays; the readable form is rendered when somebody asks for it.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -24,8 +23,7 @@ _LATE: Final = -1.0
 _EXCLUDED: Final = -2.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Evaluation:
+class Evaluation(NamedTuple):
     """`scores` are those of the profile; negative for candidates that are late or excluded."""
 
     candidates: Candidates
@@ -49,14 +47,13 @@ class Evaluation:
         return spread.share_within(completion.budget_ms / quantile_ms * spread.tail)
 
     def promise(self, row: int) -> Promise:
-        model = self.candidates.rows[row].model
-        return Promise(
-            expected_ms=self.completion.expected_ms.item(row),
-            quantile_ms=self.completion.quantile_ms.item(row),
-            p_meet=self.p_meet(row),
-            interval_level=model.interval_level,
-            coverage_lower=model.coverage_lower,
-            skill_lower=model.skill_lower,
+        return Promise.computed(
+            {
+                **self.candidates.rows[row].model.promised,
+                "expected_ms": self.completion.expected_ms.item(row),
+                "quantile_ms": self.completion.quantile_ms.item(row),
+                "p_meet": self.p_meet(row),
+            }
         )
 
     def shortlist(self) -> tuple[CandidateView, ...]:
@@ -144,7 +141,7 @@ def evaluate(
     """Predict, test against the deadline and score every candidate."""
     completion = predict(candidates, load, size=size, budget_ms=budget_ms)
     scores = profile.scores(candidates.trait_scores, completion)
-    scores[completion.quantile_ms > budget_ms] = _LATE
+    np.putmask(scores, completion.quantile_ms > budget_ms, _LATE)
     if exclude:
         scores[candidates.on(exclude)] = _EXCLUDED
     return Evaluation(candidates, load, size, completion, scores)

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +34,7 @@ def faded(age_ms: float, tau_ms: float) -> float:
     return math.exp(-max(0.0, age_ms) / tau_ms)
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(NamedTuple):
     """Predictions for the candidates of one decision, milliseconds, one entry per candidate.
 
     `quantile_ms` is exceeded by one answer in twenty, `budget_ms` is what is left of the deadline.

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Lock
-from typing import Final
+from typing import Final, NamedTuple
 
 from models.base import Frozen
 from models.decision import Decision
@@ -68,8 +68,7 @@ class Flight:
     landed: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LoadSnapshot:
+class LoadSnapshot(NamedTuple):
     """Beliefs at one moment, numbered by `placement`: `calls` and `delay` per replica, `service_ms` and
     `tail` per (size, cell), `spreads` per group and size. `hop_ms` is added to every completion.
     """
@@ -166,11 +165,11 @@ class LoadTable:
     def _frozen(self) -> LoadSnapshot:
         return LoadSnapshot(
             self._placement,
-            self._queues.calls.copy(),
-            self._queues.delay.copy(),
-            self._speeds.service_ms.copy(),
-            self._speeds.tail.copy(),
-            self._speeds.spreads.copy(),
+            self._queues.calls,
+            self._queues.delay,
+            self._speeds.service_ms,
+            self._speeds.tail,
+            self._speeds.spreads,
             self._hop.ms,
             self._ejections,
             self._config,

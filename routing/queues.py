@@ -44,7 +44,7 @@ class Queues:
     """Beliefs per replica of a placement, as of the last `settle`.
 
     `calls` are queued or running, `delay` is what they cause as a multiple of the service time,
-    max(1, (calls + 1) / slots).
+    max(1, (calls + 1) / slots). Both are replaced, never changed: snapshots hold the old ones.
     """
 
     def __init__(self, placement: Placement, *, tau_ms: float, now_ms: int) -> None:
@@ -56,8 +56,8 @@ class Queues:
         self._own = np.zeros(size)
         self._foreign = np.zeros(size)
         self._slots = np.array([max(1, meta.slots) for meta in placement.metas], dtype=float)
-        self.calls: Floats = np.zeros(size)
-        self.delay: Floats = np.ones(size)
+        self.calls: Floats
+        self.delay: Floats
         self._follow_all()
 
     def moved_to(self, placement: Placement) -> Queues:
@@ -99,14 +99,13 @@ class Queues:
     def _follow(self, replica: int) -> None:
         """Bring one replica's results up to its beliefs; by scalars, which for one are faster than arrays."""
         calls = self._own.item(replica) + self._foreign.item(replica)
+        self.calls, self.delay = self.calls.copy(), self.delay.copy()
         self.calls[replica] = calls
         self.delay[replica] = max(1.0, (calls + 1.0) / self._slots.item(replica))
 
     def _follow_all(self) -> None:
-        np.add(self._own, self._foreign, out=self.calls)
-        np.add(self.calls, 1.0, out=self.delay)
-        np.divide(self.delay, self._slots, out=self.delay)
-        np.maximum(self.delay, 1.0, out=self.delay)
+        self.calls = self._own + self._foreign
+        self.delay = np.maximum(1.0, (self.calls + 1.0) / self._slots)
 
 
 def _plausible(report: LoadReport) -> bool:

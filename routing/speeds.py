@@ -54,7 +54,8 @@ class Speeds:
     """Beliefs per (size, cell) of a placement, as of the last `settle`.
 
     `service_ms` is the service time, `tail` the multiple of a predicted completion that is exceeded with
-    probability 1 - `promise`. Each is its base and what is left of what was learned beyond it:
+    probability 1 - `promise`, `spreads` the ratios behind it per group and size. They are replaced, never
+    changed: snapshots hold the old ones. A belief is its base and what is left of what was learned beyond:
 
         middle     = warm + left of (the group's median - warm)
         service_ms = middle + left of (own value - middle)
@@ -73,9 +74,8 @@ class Speeds:
         self._warm_tail = _per_cell(placement, [[size.warm_tail for size in sizes] for sizes in self._shared])
         self._value, self._value_left = np.zeros(shape), np.zeros(shape)
         self._middle_beyond, self._tail_beyond = np.zeros(shape), np.zeros(shape)
-        self._middle = self._warm_ms.copy()
-        self.service_ms: Floats = self._warm_ms.copy()
-        self.tail: Floats = self._warm_tail.copy()
+        self.service_ms: Floats = self._warm_ms
+        self.tail: Floats = self._warm_tail
         self.spreads = [_spreads(sizes) for sizes in self._shared]
 
     def moved_to(self, placement: Placement) -> Speeds:
@@ -93,6 +93,7 @@ class Speeds:
         belief = self.service_ms.item(size, cell)
         weight = 1.0 - (1.0 - self._config.gain) * self._value_left.item(size, cell)
         value = belief + (seen.service_ms - belief) * weight
+        self.service_ms = self.service_ms.copy()
         self._value[size, cell] = self.service_ms[size, cell] = value
         self._value_left[size, cell] = 1.0
         number = self._placement.group_of[cell]
@@ -102,6 +103,7 @@ class Speeds:
         else:
             shared.answered[cell] = value
             shared.ratios.observe(seen.ratio)
+            self.spreads = self.spreads.copy()
             self.spreads[number] = _spreads(self._shared[number])
             self._share(size, self._placement.groups[number].cells, shared)
 
@@ -113,23 +115,19 @@ class Speeds:
         slowly = faded(age_ms, self._config.settle_tau_ms)
         self._middle_beyond *= slowly
         self._tail_beyond *= slowly
-        np.add(self._warm_ms, self._middle_beyond, out=self._middle)
-        np.add(self._warm_tail, self._tail_beyond, out=self.tail)
-        np.subtract(self._value, self._middle, out=self.service_ms)
-        self.service_ms *= self._value_left
-        self.service_ms += self._middle
+        middle_ms = self._warm_ms + self._middle_beyond
+        self.service_ms = middle_ms + (self._value - middle_ms) * self._value_left
+        self.tail = self._warm_tail + self._tail_beyond
 
     def _share(self, size: int, cells: slice, shared: _Shared) -> None:
         """Bring a group up to its new median and tail."""
         middle_ms, tail = median(shared.answered.values()), shared.ratios.spread.tail
-        self._middle[size, cells] = middle_ms
         self._middle_beyond[size, cells] = middle_ms - shared.warm_ms
+        self.tail = self.tail.copy()
         self.tail[size, cells] = tail
         self._tail_beyond[size, cells] = tail - shared.warm_tail
-        service_ms = self.service_ms[size, cells]
-        np.subtract(self._value[size, cells], middle_ms, out=service_ms)
-        service_ms *= self._value_left[size, cells]
-        service_ms += middle_ms
+        beyond_ms = (self._value[size, cells] - middle_ms) * self._value_left[size, cells]
+        self.service_ms[size, cells] = beyond_ms + middle_ms
 
     def _adopt(self, old: Speeds) -> None:
         before, after = old._placement, self._placement
