@@ -67,7 +67,7 @@ class Computed(Frozen):
 
     @classmethod
     def computed(cls, fields: dict[str, Any]) -> Self:
-        """The value of all fields, already of the right types; `fields` become its own. For the engine alone."""
+        """The value of all its fields, already of the right types. For the engine alone."""
         made = cls.__new__(cls)
         object.__setattr__(made, "__dict__", fields)
         object.__setattr__(made, "__pydantic_fields_set__", set(fields))

@@ -28,7 +28,7 @@ from routing.refusals import empty_catalogue, no_model_matches
 
 @dataclass(frozen=True, slots=True)
 class MatchingModel:
-    """A model that meets every requirement; `promised` are the fields of a promise that load does not change."""
+    """A model that meets every requirement; `promised` is the part of a promise that load does not change."""
 
     key: ModelKey
     name: str

@@ -141,7 +141,8 @@ def evaluate(
     """Predict, test against the deadline and score every candidate."""
     completion = predict(candidates, load, size=size, budget_ms=budget_ms)
     scores = profile.scores(candidates.trait_scores, completion)
-    np.putmask(scores, completion.quantile_ms > budget_ms, _LATE)
+    if completion.slowest_ms > budget_ms:
+        scores[completion.quantile_ms > budget_ms] = _LATE
     if exclude:
         scores[candidates.on(exclude)] = _EXCLUDED
     return Evaluation(candidates, load, size, completion, scores)

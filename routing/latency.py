@@ -44,6 +44,12 @@ class Completion(NamedTuple):
     quantile_ms: Floats
     budget_ms: float
 
+    @property
+    def slowest_ms(self) -> float:
+        """The largest quantile; 0 without candidates."""
+        quantile_ms = self.quantile_ms
+        return quantile_ms.item(quantile_ms.argmax()) if quantile_ms.size else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
