@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from deployments.fanout.predictions import Entry
@@ -56,7 +56,11 @@ class Turns:
 
 @dataclass(frozen=True, slots=True)
 class Renderer:
-    """Renders an entry's signals under one claim; `sequences` is what every user received last."""
+    """Renders an entry's signals under one claim.
+
+    `sequences` is what every user received last, `before` what those were given who stand in front of this
+    entry in the same append.
+    """
 
     entry: Entry
     body: Body
@@ -65,6 +69,7 @@ class Renderer:
     sequences: Mapping[str, int]
     clock: Callable[[], int]
     turns: Turns
+    before: Mapping[str, int] = field(default_factory=dict)
 
     async def batch(self, subscribers: Sequence[Subscriber], part: tuple[int, int]) -> Batch:
         """One batch for all of the subscribers."""
@@ -95,10 +100,10 @@ class Renderer:
     def _records(
         self, subscribers: Sequence[Subscriber], part: tuple[int, int], issued: dict[str, int]
     ) -> list[Record]:
-        now_ns, records = self.clock(), []
+        now_ns, before, last, records = self.clock(), self.before, self.sequences, []
         for one in subscribers:
             user = one.user_id
-            sequence = issued[user] = (issued.get(user) or self.sequences.get(user, 0)) + 1
+            sequence = issued[user] = (issued.get(user) or before.get(user) or last.get(user, 0)) + 1
             value = self.body.render(
                 one,
                 sequence=sequence,

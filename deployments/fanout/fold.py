@@ -6,13 +6,17 @@ It is the readers' own fold. An owner that moves it for its own batches does not
 
 from __future__ import annotations
 
+from typing import Final
+
 from deployments.fanout.batches import Batch
 from messaging.claims import EpochFilter
 from messaging.ports import EventBus, LogRecord, Record
 from messaging.topics import SIGNALS
 from models.events import Checkpoint, Undelivered
 from models.prediction import Slot
-from signals.reader import LastSlot, Series, SignalHead, SignalRules, Verdict
+from signals.reader import LastSlot, SignalHead, SignalRules, Verdict
+
+_NO_STANDING: Final = {Verdict.VOID, Verdict.FORGED}
 
 
 class Fold:
@@ -20,7 +24,7 @@ class Fold:
 
     def __init__(self, rules: SignalRules, epochs: EpochFilter) -> None:
         self.rules = rules
-        self.late: dict[Series, SignalHead] = {}
+        self.late: dict[str, tuple[SignalHead, int]] = {}
         self.claimed_ms = 0
         self._epochs = epochs
 
@@ -30,9 +34,9 @@ class Fold:
     ) -> Fold:
         """The fold of the log up to `stop`, from the checkpoint on, or from the beginning without one.
 
-        `late` holds a signal of every last slot that landed when it had expired, by the broker's clock, and
-        is not recorded as undelivered: its owner was stopped between the two. `claimed_ms` is the broker's
-        time of the last record, which is the claim.
+        `late` holds, by signal id, a signal and the number of those that landed when they had expired, by the
+        broker's clock, and are not recorded as undelivered: their owner was stopped between the two.
+        `claimed_ms` is the broker's time of the last record, which is the claim.
         """
         epochs = EpochFilter(checkpoint.claims if checkpoint else ())
         rules = SignalRules.resumed(epochs, checkpoint) if checkpoint else SignalRules(epochs)
@@ -49,11 +53,10 @@ class Fold:
         landed_ns = (record.timestamp_ms + 1) * 1_000_000
         reading = self.rules.take(record.offset, record.key, record.value, landed_ns)
         if reading.verdict is Verdict.EXPIRED and reading.head:
-            self.late[reading.head.series] = reading.head
-        elif isinstance(reading.control, Undelivered) and reading.verdict is Verdict.CONTROL:
-            self.late.pop(
-                (reading.control.strategy, reading.control.symbol, reading.control.horizon_ms), None
-            )
+            _, count = self.late.get(reading.head.signal_id, (None, 0))
+            self.late[reading.head.signal_id] = reading.head, count + 1
+        elif isinstance(reading.control, Undelivered) and reading.verdict not in _NO_STANDING:
+            self.late.pop(reading.control.signal_id, None)
 
     def last(self, slot: Slot) -> LastSlot | None:
         """The newest slot of the same series that is in the log, whole or in part."""

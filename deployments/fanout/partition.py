@@ -1,8 +1,9 @@
 """One owned partition of `user.signals`: takes what is owed, in order, and settles it for its users.
 
 A slot is settled when each of its subscribers here has a signal in the log, or the slot is recorded as
-undelivered. Memory moves only once the log has it: an entry leaves the inbox, and the fold takes a batch in,
-after the batch was acknowledged and judged. So whatever ends the lease, the next owner finds the truth.
+undelivered. What waits together goes in one append, each slot whole. Memory moves only once the log has it:
+an entry leaves the inbox, and the fold takes a batch in, after the append was acknowledged and judged. So
+whatever ends the lease, the next owner finds the truth.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from deployments.fanout.batches import Batch, Renderer, Turns
 from deployments.fanout.books import GRACE_MS, Books, LiveBook
@@ -28,9 +29,12 @@ from models.prediction import Slot
 from models.strategy import Strategy, StrategyRef
 from signals.encoding import Body, encode
 from signals.projection import Book, Subscriber
-from signals.reader import SignalHead
+from signals.reader import Series, SignalHead
 
 log = logging.getLogger("ray.serve")
+
+_TOGETHER: Final = 256
+"""Entries looked at, and records after which no further entry joins an append."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,21 @@ class Due:
     parts: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """What settles an entry: a batch of signals, or else the record of why there is none.
+
+    `place` counts the waiting entries up to this one.
+    """
+
+    entry: Entry
+    due: Due
+    records: Sequence[Record]
+    batch: Batch | None
+    reason: UndeliveredReason | None
+    place: int
+
+
 class OwnedPartition:
     """Lives as long as its lease; owned by the one task in `run`."""
 
@@ -72,36 +91,78 @@ class OwnedPartition:
         await self._record_late()
         while True:
             self._checkpoint_if_due()
-            entry = await self.inbox.head(until_s=self._next_beat_s)
-            if entry:
-                await self._settle(entry)
-                self.inbox.done()
+            if await self.inbox.head(until_s=self._next_beat_s):
+                self.inbox.done(await self._settle_waiting())
             if asyncio.get_running_loop().time() >= self._next_beat_s:
                 await self._beat()
 
-    async def _settle(self, entry: Entry) -> None:
-        """Deliver the slot to everybody who is still owed it, or record why it is not delivered."""
-        due = await self._due(entry)
-        if due is None:
-            return
+    async def _settle_waiting(self) -> int:
+        """Settle what waits, as much as one append takes; return how many entries that were."""
+        parcels, seen = await self._collect()
+        if not parcels:
+            return seen
+        kept = self._fitting(parcels)
+        if not kept or parcels[0].due.parts:
+            await self._settle_in_parts(parcels[0].entry, parcels[0].due)
+            return parcels[0].place
+        await self._ship(kept)
+        return seen if len(kept) == len(parcels) else parcels[len(kept)].place - 1
+
+    async def _collect(self) -> tuple[list[Parcel], int]:
+        """Parcels for the entries that wait, and how many were looked at. An entry of which a part is in the
+        log already goes alone.
+        """
+        parcels: list[Parcel] = []
+        closes: dict[Series, int] = {}
+        sequences: dict[str, int] = {}
+        seen = 0
+        for entry in self.inbox.waiting(_TOGETHER):
+            due = await self._due(entry, closes)
+            if due and due.parts and parcels:
+                break
+            seen += 1
+            if due and (due.subscribers or due.parts):
+                parcels.append(await self._parcel(entry, due, sequences, place=seen))
+                closes[entry.owed.slot.series] = entry.owed.slot.bar_close_ms
+                if due.parts or sum(len(parcel.records) for parcel in parcels) >= _TOGETHER:
+                    break
+        return parcels, seen
+
+    def _fitting(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
+        """The first parcels, as many as fit one append whole."""
+        room = self.lease.fits([record for parcel in parcels for record in parcel.records])
+        count = 0
+        for parcel in parcels:
+            room -= len(parcel.records)
+            if room < 0:
+                break
+            count += 1
+        return parcels[:count]
+
+    async def _parcel(self, entry: Entry, due: Due, sequences: dict[str, int], *, place: int) -> Parcel:
+        """`sequences` is what the parcels before this one give out; this one's are added."""
         if not due.subscribers:
-            if due.parts:
-                await self._undelivered(entry, UndeliveredReason.PUBLISH_FAILED, due)
-        elif self._expired(entry):
+            return self._note(entry, due, UndeliveredReason.PUBLISH_FAILED, place=place)
+        if self._expired(entry):
             inherited = entry.timestamp_ms < self.fold.claimed_ms
             reason = UndeliveredReason.NO_OWNER if inherited else UndeliveredReason.EXPIRED
-            await self._undelivered(entry, reason, due)
-        else:
-            await self._publish(entry, due)
+            return self._note(entry, due, reason, place=place)
+        part = (due.parts + 1, due.parts + 1)
+        batch = await self._renderer(entry, due, dict(sequences)).batch(due.subscribers, part)
+        sequences.update(batch.sequences)
+        return Parcel(entry, due, batch.records, batch, None, place)
 
-    async def _due(self, entry: Entry) -> Due | None:
-        """None if the slot is settled already: by us, by an earlier owner, or by a later slot of its series.
+    async def _due(self, entry: Entry, closes: Mapping[Series, int]) -> Due | None:
+        """None if the slot is settled already: by us, by an earlier owner, or by a later slot of its series
+        (`closes`: the latest ones on their way).
 
         A slot of which an earlier owner delivered a part is finished as of the same subscriptions.
         """
         slot, at_ns = entry.owed.slot, entry.owed.generated_ns
         if slot.strategy not in self._tools.strategies:
             log.warning("strategy %s is not configured here; its slots reach nobody", slot.strategy)
+            return None
+        if slot.bar_close_ms <= closes.get(slot.series, -1):
             return None
         last = self.fold.last(slot)
         if last is None or last.bar_close_ms < slot.bar_close_ms:
@@ -122,13 +183,8 @@ class OwnedPartition:
             return await self._tools.books.at(self.lease.partition, entry.timestamp_ms)
         return self.live.book
 
-    async def _publish(self, entry: Entry, due: Due) -> None:
-        """One batch, or as many as it takes; each is built when the one before is known to be valid.
-
-        What was acknowledged after the expiry may have come too late for its readers: that is recorded too.
-        For those who had it in time the signal stands.
-        """
-        renderer = Renderer(
+    def _renderer(self, entry: Entry, due: Due, before: Mapping[str, int]) -> Renderer:
+        return Renderer(
             entry=entry,
             body=self._body(entry),
             epoch=self.lease.epoch,
@@ -136,57 +192,78 @@ class OwnedPartition:
             sequences=self.fold.rules.sequences,
             clock=self._tools.clock,
             turns=self._tools.turns,
+            before=before,
         )
-        only = await renderer.batch(due.subscribers, (due.parts + 1, due.parts + 1))
-        if self.lease.fits(only.records) == len(only.records):
-            await self._append(only, due.subscribers)
-        else:
-            await self._publish_parts(entry, due, renderer)
-        if self._expired(entry):
-            await self._undelivered(entry, UndeliveredReason.EXPIRED, due)
 
-    async def _publish_parts(self, entry: Entry, due: Due, renderer: Renderer) -> None:
+    async def _settle_in_parts(self, entry: Entry, due: Due) -> None:
+        """Several appends; each is built when the one before is known to be valid."""
+        renderer = self._renderer(entry, due, {})
         sizes = await renderer.cut(due.subscribers, self.lease.fits)
         if not sizes:
-            await self._undelivered(entry, UndeliveredReason.PUBLISH_FAILED, due)
+            await self._ship([self._note(entry, due, UndeliveredReason.PUBLISH_FAILED, place=1)])
         rest = due.subscribers
         for part, size in enumerate(sizes, start=due.parts + 1):
+            left = Due(rest, due.subscription_offset, part - 1)
             if self._expired(entry):
+                await self._ship([self._note(entry, left, UndeliveredReason.EXPIRED, place=1)])
                 return
             batch = await renderer.batch(rest[:size], (part, due.parts + len(sizes)))
-            await self._append(batch, rest[:size])
+            await self._ship([Parcel(entry, left, batch.records, batch, None, 1)])
             rest = rest[size:]
 
-    async def _append(self, batch: Batch, subscribers: Sequence[Subscriber]) -> None:
-        projected_ns = self._tools.clock()
-        await self.lease.append(batch.records)
-        acked_ns = self._tools.clock()
-        self.fold.published(batch, position=self.lease.position)
-        self._measure(batch, subscribers, projected_ns=projected_ns, acked_ns=acked_ns)
+    async def _ship(self, parcels: Sequence[Parcel]) -> None:
+        """Append them as one batch; what they settle is true from then on.
 
-    async def _undelivered(self, entry: Entry, reason: UndeliveredReason, due: Due) -> None:
-        await self._record_undelivered(
+        Signals that were acknowledged after their expiry may have come too late for their readers: that is
+        recorded too. For those who had them in time they stand.
+        """
+        projected_ns = self._tools.clock()
+        base = await self.lease.append([record for parcel in parcels for record in parcel.records])
+        acked_ns = self._tools.clock()
+        for parcel in parcels:
+            self._settled(parcel, base=base, projected_ns=projected_ns, acked_ns=acked_ns)
+            base += len(parcel.records)
+        late = [parcel for parcel in parcels if parcel.batch and self._expired(parcel.entry)]
+        if late:
+            await self._ship([self._note(p.entry, p.due, UndeliveredReason.EXPIRED, place=0) for p in late])
+
+    def _settled(self, parcel: Parcel, *, base: int, projected_ns: int, acked_ns: int) -> None:
+        """Let memory follow the log."""
+        if parcel.batch:
+            self.fold.published(parcel.batch, position=self.lease.position)
+            self._measure(parcel.batch, parcel.due, projected_ns=projected_ns, acked_ns=acked_ns)
+        else:
+            self.fold.recorded(parcel.records[0], base=base, position=self.lease.position)
+        if parcel.reason:
+            self._tools.tally.undelivered(parcel.reason)
+
+    def _note(self, entry: Entry, due: Due, reason: UndeliveredReason, *, place: int) -> Parcel:
+        """That the slot is not delivered (in time)."""
+        record = self._undelivered(
             entry.owed.slot,
             reason,
             source=(entry.partition, entry.offset),
             subscription_offset=due.subscription_offset,
             count=len(due.subscribers),
         )
+        return Parcel(entry, due, [record], None, reason, place)
 
     async def _record_late(self) -> None:
         """Finish what an earlier owner could not: its signals landed late, and it did not live to say so."""
-        for series, head in self.fold.late.items():
-            last = self.fold.rules.slots[series]
-            if last.complete:
-                await self._record_undelivered(
+        for head, count in self.fold.late.values():
+            last = self.fold.rules.slots[head.series]
+            if last.complete or last.bar_close_ms != head.bar_close_ms:
+                record = self._undelivered(
                     head,
                     UndeliveredReason.EXPIRED,
-                    source=last.source,
-                    subscription_offset=last.subscription_offset,
-                    count=len(last.deliveries),
+                    source=(head.source.partition, head.source.offset),
+                    subscription_offset=head.subscription_offset,
+                    count=count,
                 )
+                await self._record(record)
+                self._tools.tally.undelivered(UndeliveredReason.EXPIRED)
 
-    async def _record_undelivered(
+    def _undelivered(
         self,
         slot: Slot | SignalHead,
         reason: UndeliveredReason,
@@ -194,7 +271,7 @@ class OwnedPartition:
         source: tuple[int, int],
         subscription_offset: int,
         count: int,
-    ) -> None:
+    ) -> Record:
         undelivered = Undelivered(
             epoch=self.lease.epoch,
             signal_id=slot.signal_id,
@@ -209,8 +286,7 @@ class OwnedPartition:
             count=count,
             now_ns=self._tools.clock(),
         )
-        await self._record(Record(UNDELIVERED_KEY, encode(undelivered)))
-        self._tools.tally.undelivered(reason)
+        return Record(UNDELIVERED_KEY, encode(undelivered))
 
     async def _beat(self) -> None:
         """Say that we live and how far we are; also how an idle owner learns that it is fenced."""
@@ -241,12 +317,10 @@ class OwnedPartition:
         policy = self._tools.strategies[entry.owed.slot.strategy].policy
         return entry.body(policy, clock_error_ns=self._tools.timings.clock_error_ns)
 
-    def _measure(
-        self, batch: Batch, subscribers: Sequence[Subscriber], *, projected_ns: int, acked_ns: int
-    ) -> None:
+    def _measure(self, batch: Batch, due: Due, *, projected_ns: int, acked_ns: int) -> None:
         owed, body = batch.entry.owed, self._body(batch.entry)
         kinds: Counter[str] = Counter()
-        for bounds, count in Counter(one.bounds for one in subscribers).items():
+        for bounds, count in Counter(one.bounds for one in due.subscribers[: len(batch.records)]).items():
             kinds[body.kind(bounds)] += count
         self._tools.tally.published(owed.slot.strategy, kinds)
         self._tools.tally.stages(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from random import Random
 from typing import Final, NoReturn
 
@@ -87,9 +88,14 @@ class Inbox:
                 return None
         return self._waiting[0]
 
-    def done(self) -> None:
-        """The head is settled."""
-        self._waiting.popleft()
+    def waiting(self, limit: int) -> list[Entry]:
+        """The next entries to settle, the head first."""
+        return list(islice(self._waiting, limit))
+
+    def done(self, count: int = 1) -> None:
+        """The first entries are settled."""
+        for _ in range(count):
+            self._waiting.popleft()
 
     def cursor(self) -> dict[int, int]:
         """Per partition the offset before which everything is settled."""

@@ -9,13 +9,11 @@ from typing import Any, Final
 import pytest
 
 from deployments.fanout import fold, predictions
-from deployments.fanout.batches import Batch
-from deployments.fanout.partition import OwnedPartition
+from deployments.fanout.partition import OwnedPartition, Parcel
 from messaging.claims import EpochFilter, Step
 from messaging.ownership import PartitionOwner
 from messaging.ports import Record
 from models.errors import OwnershipLost
-from signals.projection import Subscriber
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -28,13 +26,15 @@ def no_epoch_check(patch: pytest.MonkeyPatch) -> None:
 def state_before_ack(patch: pytest.MonkeyPatch) -> None:
     """Memory, and with it the checkpoint, moves when a batch leaves and not when it is acknowledged."""
 
-    async def append(self: OwnedPartition, batch: Batch, subscribers: Sequence[Subscriber]) -> None:
-        self.fold.published(batch, position=self.lease.position)
+    async def ship(self: OwnedPartition, parcels: Sequence[Parcel]) -> None:
+        for parcel in parcels:
+            if parcel.batch:
+                self.fold.published(parcel.batch, position=self.lease.position)
         self._next_checkpoint_s = 0.0
         self._checkpoint_if_due()
-        await self.lease.append(batch.records)
+        await self.lease.append([record for parcel in parcels for record in parcel.records])
 
-    patch.setattr(OwnedPartition, "_append", append)
+    patch.setattr(OwnedPartition, "_ship", ship)
 
 
 def no_cursor(patch: pytest.MonkeyPatch) -> None:

@@ -16,11 +16,13 @@ from tests.simulation.world import simulate
 
 SEEDS = int(os.environ.get("HUB_SIMULATION_SEEDS", "12"))
 FIND_WITHIN = 16
-FOUND = (1004,)
-"""Histories that once broke the promise. 1004: a thawed forecaster stored bars behind their successors."""
+FOUND = (8, 1004)
+"""Histories that once broke the promise. 8: of two slots that landed late in one append and whose owner died,
+only one was recorded. 1004: a thawed forecaster stored bars behind their successors.
+"""
 
 
-@pytest.mark.parametrize("seed", [*FOUND, *range(SEEDS)])
+@pytest.mark.parametrize("seed", sorted({*FOUND, *range(SEEDS)}))
 def test_nothing_is_lost_doubled_swapped_or_misdelivered(seed: int) -> None:
     """Whatever fails, every user ends up with each due slot once, in order, or with the reason why not."""
     outcome = simulate(seed)
@@ -49,7 +51,7 @@ def test_the_same_seed_lives_the_same_history() -> None:
 def test_the_histories_are_not_dull() -> None:
     """A few seeds contain deliveries, undelivered slots, void records, repeats and several claims."""
     seen: Counter[str] = Counter()
-    for seed in range(3):
+    for seed in range(5):
         seen.update(simulate(seed).verdict.counts())
 
     assert min(seen.values()) > 0, seen

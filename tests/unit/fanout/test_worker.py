@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from messaging.topics import SIGNAL_STATE, SUBSCRIPTIONS
+from messaging.topics import SIGNAL_STATE, SIGNALS, SUBSCRIPTIONS
 from models.events import BEAT_KEY, CLAIM_KEY, UNDELIVERED_KEY
 from models.signal import Signal
 from models.subscription import Subscription
@@ -138,6 +138,24 @@ def test_a_void_prediction_reaches_nobody() -> None:
         return [signal["bar_close_ms"] for signal in stage.signals("user-1")]
 
     assert play(story) == [close(1)]
+
+
+def test_what_is_due_together_goes_in_one_append() -> None:
+    """Three slots cost one request, in the order of their predictions, each under the next sequence."""
+
+    async def story(stage: Stage) -> tuple[list[tuple[int, int]], float]:
+        stage.subscribe(follower())
+        worker = await stage.worker("w", beat_s=60.0).ready()
+        appended = ("hub_append_total", (("outcome", "ok"), ("topic", SIGNALS.name)))
+        before = worker.meter.values[appended]
+        for number in range(3):
+            stage.predict(prediction(slot(close(number))))
+        await until(lambda: len(stage.signals("user-1")) == 3)
+        await asyncio.sleep(1)
+        found = [(signal["sequence"], signal["bar_close_ms"]) for signal in stage.signals("user-1")]
+        return found, worker.meter.values[appended] - before
+
+    assert play(story) == ([(1, close(0)), (2, close(1)), (3, close(2))], 1.0)
 
 
 def test_a_second_record_of_a_slot_is_not_delivered_again() -> None:
