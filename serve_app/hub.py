@@ -5,6 +5,8 @@ Only what was started here is stopped: the Ray runtime is this process's own and
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import os
 import threading
@@ -57,6 +59,7 @@ class LocalHub:
         )
         self.dashboard_url = f"http://{context.dashboard_url}" if context.dashboard_url else None
         self._progress("starting Ray Serve")
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
         http = self._settings.http
         serve.start(http_options=HTTPOptions(host=http.host, port=http.port))
         self._deploy()
@@ -79,7 +82,9 @@ class LocalHub:
 
     def stop(self) -> None:
         """End Serve and Ray; safe to call at any point of a start."""
-        if ray.is_initialized():
+        if not ray.is_initialized():
+            return
+        with contextlib.redirect_stderr(io.StringIO()):  # Ray would complain that its own controller is gone
             serve.shutdown()  # type: ignore[no-untyped-call]
             ray.shutdown()
 

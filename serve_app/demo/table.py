@@ -47,17 +47,14 @@ def render(view: View) -> RenderableType:
 
 def _headline(view: View) -> RenderableType:
     live = view.live
-    grid = Table.grid(padding=(0, 3))
     moment = datetime.fromtimestamp(max(view.now_ms, view.start_ms) / 1000, UTC)
-    grid.add_row(
-        f"market time [bold]{moment:%Y-%m-%d %H:%M:%S}[/]",
-        f"ticks in [bold]{view.ticks:,}[/]",
-        f"slots due [bold]{view.slots_due:,}[/]",
-        f"predicted [bold]{live.get('predictions', 0):,}[/]",
-        f"signals [bold]{live.get('signals', 0):,}[/] for [bold]{live.get('users', 0):,}[/] users",
+    facts = Text.from_markup(
+        f"market time [bold]{moment:%Y-%m-%d %H:%M:%S}[/]   ticks in [bold]{view.ticks:,}[/]   "
+        f"slots due [bold]{view.slots_due:,}[/]   predicted [bold]{live.get('predictions', 0):,}[/]   "
+        f"signals [bold]{live.get('signals', 0):,}[/] for [bold]{live.get('users', 0):,}[/] users"
     )
     done = max(0, view.now_ms - view.start_ms)
-    return Group(ProgressBar(total=view.end_ms - view.start_ms, completed=done), grid, _per_user(live))
+    return Group(ProgressBar(total=view.end_ms - view.start_ms, completed=done), facts, _per_user(live))
 
 
 def _per_user(live: dict[str, Any]) -> Text:
