@@ -1,0 +1,99 @@
+"""`hub demo`, the newcomer's first command: clean with ticks it has never seen, and gone after Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from serve_app.demo.scene import EXAMPLE_TICKS
+from tests.support.eventually import eventually
+from tests.support.processes import descendants
+
+DEMO = (sys.executable, "-m", "serve_app.cli", "demo")
+REPORT = {
+    *("ticks", "slots_due", "predictions", "expected", "delivered", "abstained", "undelivered", "lost"),
+    *("duplicated", "duplicated_raw", "reordered", "expired", "misdelivered", "wrong_partition"),
+    *("tick_to_ack_ms", "picks", "first_signal_s"),
+}
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """A home for the run file that no other hub uses."""
+    return {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "RAY_AUTH_MODE": "disabled"}
+
+
+@pytest.mark.timeout(400)
+def test_demo_is_clean_on_a_symbol_it_has_never_seen(environment: dict[str, str], tmp_path: Path) -> None:
+    """Exit code 0, a complete report whose sum is right, at least two models picked."""
+    report = tmp_path / "report.json"
+    unseen = EXAMPLE_TICKS[0].replace("EURUSD=", "GBPUSD=")
+    arguments = ["--ticks", unseen, "--seconds", "8", "--users", "6", "--fanout-workers", "2"]
+
+    run = subprocess.run(
+        [*DEMO, *arguments, "--report", str(report)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=380,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    assert "LEDGER CLEAN" in run.stdout
+    found = json.loads(report.read_text())
+    assert set(found) == REPORT
+    assert found["delivered"] + found["undelivered"] + found["lost"] == found["expected"] > 0
+    assert found["delivered"] > 0
+    assert len(found["picks"]) >= 2
+
+
+@pytest.mark.timeout(200)
+async def test_ctrl_c_ends_everything_that_was_started(environment: dict[str, str]) -> None:
+    """In the middle of the start: servers and Ray are there, and after Ctrl-C nothing is left."""
+    demo = _started(environment)
+    await eventually(lambda: len(descendants(demo.pid)) > 8, timeout_s=90)
+    started = descendants(demo.pid)
+
+    demo.send_signal(signal.SIGINT)
+
+    assert demo.wait(timeout=90) == 130
+    await eventually(lambda: not [pid for pid in started if _alive(pid)], timeout_s=30)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--ticks", "EURUSD"], "SYMBOL=FILE"),
+        (["--ticks", "EURUSD=missing.csv.gz"], "missing.csv.gz does not exist"),
+        (["--users", "0"], "--users was 0"),
+    ],
+)
+def test_wrong_option_is_refused_before_anything_starts(
+    environment: dict[str, str], arguments: list[str], message: str
+) -> None:
+    """One line that names the option, exit code 2."""
+    run = subprocess.run(
+        [*DEMO, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert run.returncode == 2
+    assert message in run.stderr.replace("\n", " ")
+
+
+def _started(environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([*DEMO], env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
+
+
+def _alive(pid: int) -> bool:
+    """Whether the process exists and is more than a corpse."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
