@@ -9,16 +9,16 @@ whatever ends the lease, the next owner finds the truth.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from deployments.fanout.batches import Batch, Renderer, Turns
-from deployments.fanout.books import GRACE_MS, Books, LiveBook
+from deployments.fanout.books import Books, LiveBook
 from deployments.fanout.checkpoints import CheckpointWriter
 from deployments.fanout.config import FanoutTimings
+from deployments.fanout.dues import Due, Dues
 from deployments.fanout.fold import Fold
 from deployments.fanout.predictions import Entry, Inbox
 from deployments.fanout.tally import Tally
@@ -28,10 +28,7 @@ from models.events import BEAT_KEY, UNDELIVERED_KEY, Beat, Undelivered, Undelive
 from models.prediction import Slot
 from models.strategy import Strategy, StrategyRef
 from signals.encoding import Body, encode
-from signals.projection import Book, Subscriber
 from signals.reader import Series, SignalHead
-
-log = logging.getLogger("ray.serve")
 
 _TOGETHER: Final = 256
 """Entries looked at, and records after which no further entry joins an append."""
@@ -48,15 +45,6 @@ class Tools:
     turns: Turns
     clock: Callable[[], int]
     timings: FanoutTimings
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """Who is still to receive a slot, as of which subscriptions, and how many batches are in the log."""
-
-    subscribers: Sequence[Subscriber]
-    subscription_offset: int
-    parts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +71,14 @@ class OwnedPartition:
         self.live = live
         self.inbox = inbox
         self._tools = tools
+        self._dues = Dues(
+            lease.partition,
+            fold=fold,
+            live=live,
+            books=tools.books,
+            strategies=tools.strategies,
+            clock_error_ns=tools.timings.clock_error_ns,
+        )
         self._next_beat_s = _next_multiple(tools.timings.beat_s)
         self._next_checkpoint_s = 0.0
 
@@ -117,7 +113,7 @@ class OwnedPartition:
         sequences: dict[str, int] = {}
         seen = 0
         for entry in self.inbox.waiting(_TOGETHER):
-            due = await self._due(entry, closes)
+            due = await self._dues.of(entry, closes)
             if due and due.parts and parcels:
                 break
             seen += 1
@@ -151,37 +147,6 @@ class OwnedPartition:
         batch = await self._renderer(entry, due, dict(sequences)).batch(due.subscribers, part)
         sequences.update(batch.sequences)
         return Parcel(entry, due, batch.records, batch, None, place)
-
-    async def _due(self, entry: Entry, closes: Mapping[Series, int]) -> Due | None:
-        """None if the slot is settled already: by us, by an earlier owner, or by a later slot of its series
-        (`closes`: the latest ones on their way).
-
-        A slot of which an earlier owner delivered a part is finished as of the same subscriptions.
-        """
-        slot, at_ns = entry.owed.slot, entry.owed.generated_ns
-        if slot.strategy not in self._tools.strategies:
-            log.warning("strategy %s is not configured here; its slots reach nobody", slot.strategy)
-            return None
-        if slot.bar_close_ms <= closes.get(slot.series, -1):
-            return None
-        last = self.fold.last(slot)
-        if last is None or last.bar_close_ms < slot.bar_close_ms:
-            book = await self._book_for(entry)
-            return Due(book.subscribers(slot.strategy, slot.symbol, at_ns=at_ns), book.offset)
-        if last.bar_close_ms > slot.bar_close_ms or last.complete:
-            return None
-        book = await self._tools.books.before(self.lease.partition, last.subscription_offset + 1)
-        everybody = book.subscribers(slot.strategy, slot.symbol, at_ns=at_ns)
-        delivered, body = last.deliveries, self._body(entry)
-        rest = [one for one in everybody if body.delivery_id(one) not in delivered]
-        return Due(rest, last.subscription_offset, last.part[0])
-
-    async def _book_for(self, entry: Entry) -> Book:
-        """The subscriptions as they were when the slot was predicted, give or take the grace time."""
-        await self._tools.books.catch_up(self.live)
-        if self.live.changed_ms > entry.timestamp_ms + GRACE_MS:
-            return await self._tools.books.at(self.lease.partition, entry.timestamp_ms)
-        return self.live.book
 
     def _renderer(self, entry: Entry, due: Due, before: Mapping[str, int]) -> Renderer:
         return Renderer(
@@ -262,6 +227,7 @@ class OwnedPartition:
                 )
                 await self._record(record)
                 self._tools.tally.undelivered(UndeliveredReason.EXPIRED)
+        self.fold.late.clear()
 
     def _undelivered(
         self,
