@@ -33,10 +33,10 @@ from models.events import CLAIM_KEY, Claim
 from serve_app.servers.apache_kafka import apache_kafka
 from signals.encoding import encode
 
-CROWDS: Final = (100, 1_000, 10_000)
+CROWDS: Final = {100: 0.1, 1_000: 0.2, 10_000: 0.5}
+"""Users, and seconds from one of their slots to the next: more than a slot takes, so that none waits."""
 BLOCKS: Final = 15
 SLOTS: Final = 10
-INTERVAL_S: Final = 0.3
 WAYS: Final = ("send", "send", "send_batch", "librdkafka")
 """Of the peers, in the order they take their turns; `send` twice, for its spread against itself."""
 TURNS: Final = 2
@@ -67,9 +67,10 @@ class Driver:
 
     async def block(self, users: int) -> list[float]:
         """Slots on a fixed schedule; per slot the milliseconds until its last partition was acknowledged."""
-        first_ns = time.time_ns() + int(INTERVAL_S * 1e9)
+        interval_ns = int(CROWDS[users] * 1e9)
+        first_ns = time.time_ns() + interval_ns
         for number in range(SLOTS):
-            tick_ns = first_ns + int(number * INTERVAL_S * 1e9)
+            tick_ns = first_ns + number * interval_ns
             await asyncio.sleep((tick_ns - time.time_ns()) / 1e9)
             await self._append(users, tick_ns)
         return last_of_each(await self._delivered(SLOTS * partitions_of(users)), partitions_of(users))
@@ -120,7 +121,7 @@ async def _measure(report: Report, kafka: str, scratch: Path) -> None:
         for users in CROWDS:  # warms up; the last block's signals are the peers' bytes
             await driver.block(users)
         records = scratch / "records.json"
-        records.write_bytes(orjson.dumps(await _last_signals(bus, ends, CROWDS[-1])))
+        records.write_bytes(orjson.dumps(await _last_signals(bus, ends, users)))
         peers = await stack.enter_async_context(child("benchmarks.fanout_peers", [kafka, str(records)]))
         await _turns(report, driver, peers)
 
