@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from models.card import ModelKey
-from models.decision import Degradation, FilterCount
+from models.decision import Decision, Degradation, FilterCount, Promise
 from models.request import Requirements
 from models.task import INTERVAL_LEVELS
 from routing.catalogue import Catalogue
@@ -28,13 +28,13 @@ from routing.refusals import empty_catalogue, no_model_matches
 
 @dataclass(frozen=True, slots=True)
 class MatchingModel:
-    """A model that meets every requirement; `promised` is the part of a promise that load does not change."""
+    """A model that meets every requirement; `promised` is a promise without what load decides."""
 
     key: ModelKey
     name: str
     skill_lower: float
     cost: float
-    promised: Mapping[str, float]
+    promised: Mapping[str, float | None]
 
 
 _Place = tuple[MatchingModel, int, int]
@@ -52,8 +52,8 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One row: a matching model on a replica. `group` is where its spreads are, `fixed` holds the fields that
-    every decision for it has in common.
+    """One row: a matching model on a replica. `group` is where its spreads are; `fixed` is a decision's record
+    with the fields filled in that every decision for it has in common.
     """
 
     model: MatchingModel
@@ -156,7 +156,8 @@ def compile_candidates(match: Match, profile: Profile, load: LoadSnapshot, now_n
 def _candidate(placement: Placement, common: Mapping[str, Any], place: _Place) -> Candidate:
     model, cell, replica = place
     pool, name = placement.pool_of(replica), placement.replicas[replica]
-    fixed = {**common, "chosen": model.key, "pool": pool, "replica": name}
+    blank = dict.fromkeys(Decision.model_fields)
+    fixed = {**blank, **common, "chosen": model.key, "pool": pool, "replica": name}
     return Candidate(model, pool, name, placement.group_of[cell], fixed)
 
 
@@ -171,6 +172,7 @@ def _models(wanted: Requirements, catalogue: Catalogue, kept: Indices) -> tuple[
             skill_lower=float(skill[model]),
             cost=float(catalogue.cost[model]),
             promised={
+                **dict.fromkeys(Promise.model_fields),
                 "interval_level": INTERVAL_LEVELS[levels[model]],
                 "coverage_lower": float(coverage[model, levels[model]]),
                 "skill_lower": float(skill[model]),
