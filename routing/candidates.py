@@ -52,8 +52,8 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One row: a matching model on a replica. `group` is where its spreads are; `fixed` is a decision's record
-    with the fields filled in that every decision for it has in common.
+    """One row: a matching model on a replica. `group` is where its spreads are; `fixed` is a decision's
+    record, filled in with what every decision for it has in common.
     """
 
     model: MatchingModel
