@@ -19,12 +19,20 @@ STAGES: Final = ("window", "decided", "sent", "inferred", "predicted", "projecte
 
 @dataclass(slots=True)
 class RecordedSlot:
-    """One slot: wall times by stage, `projected` being that of its last partition, and every record."""
+    """One slot: wall times by stage, `projected` being that of its last partition, and every record.
+
+    `lineage` is None if the slot got no forecast.
+    """
 
     prediction: LogRecord
     times_ns: dict[str, int]
-    kind: str
+    lineage: dict[str, Any] | None
     signals: dict[int, list[LogRecord]] = field(default_factory=dict)
+
+    @property
+    def replica_ms(self) -> float:
+        """Time inside the replica by its own account, waiting for a slot and computing; 0 without one."""
+        return (self.lineage["queue_us"] + self.lineage["inference_us"]) / 1e3 if self.lineage else 0.0
 
     def written(self) -> dict[str, Any]:
         """The records as JSON can hold them."""
@@ -41,7 +49,7 @@ async def recorded_slots(bus: EventBus) -> list[RecordedSlot]:
     slots: dict[str, RecordedSlot] = {}
     for record in await _all(bus, PREDICTIONS):
         body = orjson.loads(record.value or b"{}")
-        slots[body["slot"]["signal_id"]] = RecordedSlot(record, dict(body["stages"]), body["kind"])
+        slots[body["slot"]["signal_id"]] = RecordedSlot(record, dict(body["stages"]), body.get("lineage"))
     for record in await _all(bus, SIGNALS):
         body = orjson.loads(record.value or b"{}")
         slot = slots[body["signal_id"]]

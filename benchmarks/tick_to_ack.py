@@ -150,11 +150,14 @@ async def _peer(report: Report, settings: HubSettings, scratch: Path) -> None:
 
 
 def _stages(report: Report, slots: Sequence[RecordedSlot]) -> None:
-    predicted = [slot for slot in slots if slot.kind == "prediction"]
+    predicted = [slot for slot in slots if slot.lineage]
     report.add("slots", len(slots), "slots in the measured time")
     report.add("answered_share", len(predicted) / len(slots), "share of them with a forecast")
     for stage, elapsed in stage_medians_ms(slot.times_ns for slot in predicted).items():
         report.add(f"stage_{stage}_p50_ms", elapsed, f"ms, tick to {stage}, median")
+    report.add(
+        "replica_p50_ms", middle([slot.replica_ms for slot in predicted]), "ms inside the replica, median"
+    )
 
 
 def _ratios(report: Report, first: Sequence[float], again: Sequence[float]) -> None:

@@ -26,7 +26,7 @@ def record(value: str = "{}") -> LogRecord:
 
 def slot_at(tick_ns: int, **times_ns: int) -> RecordedSlot:
     """A recorded slot with these stage times."""
-    return RecordedSlot(record(), {"tick": tick_ns, **times_ns}, "prediction")
+    return RecordedSlot(record(), {"tick": tick_ns, **times_ns}, None)
 
 
 def test_a_slot_ends_with_its_slowest_partition() -> None:
@@ -60,9 +60,15 @@ def test_stages_are_medians_from_the_tick() -> None:
     assert stage_medians_ms(slot.times_ns for slot in slots) == {"window": 4.0, "sent": 10.0}
 
 
+def test_the_replica_s_own_time_is_waiting_and_computing() -> None:
+    """As the lineage has it, in microseconds."""
+    slot = RecordedSlot(record(), {}, {"queue_us": 200, "inference_us": 1_300})
+    assert slot.replica_ms == 1.5
+
+
 def test_the_peer_replays_the_very_bytes() -> None:
     """A slot written for the peer is read by it unchanged."""
-    slot = RecordedSlot(record('{"a":1}'), {}, "prediction", {3: [record("one"), record("two")]})
+    slot = RecordedSlot(record('{"a":1}'), {}, None, {3: [record("one"), record("two")]})
     recorded = Recorded.of(slot.written())
     assert recorded.prediction == (b"key", b'{"a":1}')
     assert recorded.signals == {3: [(b"key", b"one"), (b"key", b"two")]}
