@@ -5,13 +5,12 @@ Only what was started here is stopped: the Ray runtime is this process's own and
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -84,7 +83,7 @@ class LocalHub:
         """End Serve and Ray; safe to call at any point of a start."""
         if not ray.is_initialized():
             return
-        with contextlib.redirect_stderr(io.StringIO()):  # Ray would complain that its own controller is gone
+        with _silent_stderr():  # Ray would complain there that its own controller is gone
             serve.shutdown()  # type: ignore[no-untyped-call]
             ray.shutdown()
 
@@ -112,6 +111,19 @@ class LocalHub:
             )
         except BaseException as error:  # noqa: BLE001 - carried over to the thread that waits
             failure.append(error)
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Nothing reaches standard error, not even what threads and libraries write past `sys.stderr`."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _missing() -> str:
