@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from routing.engine import Engine
-
 from deployments.router.eligible import EligibleModels
 from deployments.router.ports import CatalogueSource
 from deployments.router.quarantine import Quarantine
@@ -15,6 +13,7 @@ from models.errors import HubError, NoModelMatches, NothingFeasible, UnknownProf
 from models.metrics import Meter
 from models.request import Requirements
 from routing.catalogue import Catalogue
+from routing.engine import Engine
 from routing.load import LoadTable
 
 
