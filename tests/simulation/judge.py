@@ -45,13 +45,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The raw logs by partition, what came due, and when which process got an accepted probe."""
+    """The raw logs by partition, what came due, and when which process got an accepted probe (None where that
+    was not watched).
+    """
 
     predictions: Mapping[int, Sequence[LogRecord]]
     signals: Mapping[int, Sequence[LogRecord]]
     subscriptions: Sequence[tuple[int, Account, str, str, bool]]
     due: Iterable[Slot]
-    probes: Mapping[tuple[str, int], Sequence[int]]
+    probes: Mapping[tuple[str, int], Sequence[int]] | None
     partition_of: Callable[[str], int]
     calm_from_ns: int
 
@@ -180,8 +182,10 @@ def _check_claims(evidence: Evidence, partition: int, records: Sequence[LogRecor
             made[claim["owner"]].append(claim["claimed_ns"])
             if record.timestamp_ms * 1_000_000 >= evidence.calm_from_ns:
                 verdict.complaints.append(f"restless: {claim['owner']} claimed {partition} when all was calm")
+    verdict.claims += sum(map(len, made.values()))
+    if evidence.probes is None:
+        return
     for owner, claimed in made.items():
-        verdict.claims += len(claimed)
         probes = evidence.probes.get((owner, partition), ())
         for before, at_ns in pairwise([-1, *sorted(set(claimed))]):
             if not any(before < probe <= at_ns for probe in probes):
