@@ -114,7 +114,7 @@ async def bus(kafka_bootstrap: str) -> AsyncIterator[EventBus]:
 async def test_no_user_loses_a_signal_whatever_happens_to_the_owners(
     bus: EventBus, kafka_bootstrap: str, tmp_path: Path
 ) -> None:
-    """Kill -9, a freeze beyond the session, one within it, a newcomer and a hand-over: every signal is there
+    """A kill, a freeze beyond the session, one within it, a newcomer and a hand-over: every signal is there
     once, in order, or recorded as undelivered; and hardly any is.
     """
     forecaster, fleet = Forecaster(bus), Fleet(kafka_bootstrap, tmp_path)
@@ -156,7 +156,7 @@ async def _trouble(forecaster: Forecaster, fleet: Fleet) -> None:
 
 
 async def _verdict(bus: EventBus, forecaster: Forecaster) -> Verdict:
-    """What the simulation's judge says to the real logs. Probes leave no record, so it cannot ask for them."""
+    """What the simulation's judge says to the real logs, which hold no record of probes."""
     evidence = Evidence(
         predictions=await _records(bus, PREDICTIONS),
         signals=await _records(bus, SIGNALS),
