@@ -17,6 +17,8 @@ from models.card import ModelKey
 
 Row = TypeVar("Row")
 
+_put = object.__setattr__  # past the guard of a frozen model
+
 
 class Rendered(Sequence[Row]):
     """A sequence whose rows are computed when the first of them is read; equal to a tuple of the same rows.
@@ -69,10 +71,10 @@ class Computed(Frozen):
     def computed(cls, fields: dict[str, Any]) -> Self:
         """The value of all its fields, already of the right types. For the engine alone."""
         made = cls.__new__(cls)
-        object.__setattr__(made, "__dict__", fields)
-        object.__setattr__(made, "__pydantic_fields_set__", set(fields))
-        object.__setattr__(made, "__pydantic_extra__", None)
-        object.__setattr__(made, "__pydantic_private__", None)
+        _put(made, "__dict__", fields)
+        _put(made, "__pydantic_fields_set__", set(fields))
+        _put(made, "__pydantic_extra__", None)
+        _put(made, "__pydantic_private__", None)
         return made
 
 

@@ -12,6 +12,7 @@ Pure: the clock, the load and the randomness are arguments; with the same ones t
 from __future__ import annotations
 
 from collections.abc import Collection
+from operator import attrgetter
 from random import Random
 from typing import Final
 
@@ -26,6 +27,18 @@ from routing.placement import size_of
 from routing.profiles import Profile, Profiles
 from routing.refusals import deadline_expired
 
+_kind_of: Final = attrgetter(
+    "profile",
+    "task",
+    "data_size",
+    "instruments",
+    "bar_ms",
+    "horizon_ms",
+    "min_accuracy",
+    "model",
+    "tier",
+)
+"""What tells two kinds of request apart: everything that filters look at."""
 KINDS_KEPT: Final = 1024
 """Kinds of request whose candidates are kept; beyond that all are compiled anew."""
 SEED_BITS: Final = 53
@@ -93,17 +106,7 @@ class Engine:
         now_ns: int,
     ) -> Candidates:
         """The candidates of this kind of request, compiled again only if what they depend on changed."""
-        kind = (
-            profile.name,
-            wanted.task,
-            wanted.data_size,
-            wanted.instruments,
-            wanted.bar_ms,
-            wanted.horizon_ms,
-            wanted.min_accuracy,
-            wanted.model,
-            wanted.tier,
-        )
+        kind = _kind_of(wanted)
         kept = self._kept.get(kind)
         if kept is not None and kept.hold(catalogue, load, now_ns):
             return kept
