@@ -35,7 +35,7 @@ from signals.encoding import encode
 
 CROWDS: Final = {100: 0.1, 1_000: 0.2, 10_000: 0.5}
 """Users, and seconds from one of their slots to the next: more than a slot takes, so that none waits."""
-BLOCKS: Final = 15
+BLOCKS: Final = 12
 SLOTS: Final = 10
 WAYS: Final = ("send", "send", "send_batch", "librdkafka")
 """Of the peers, in the order they take their turns; `send` twice, for its spread against itself."""
