@@ -24,7 +24,7 @@ def route(
     symbol: Annotated[str | None, typer.Option(help="Instrument the answer is for.")] = None,
     url: Url = None,
     token: Token = None,
-    user: User = "operator",
+    user: User = None,
 ) -> None:
     """Show which model and replica would answer, with which promise, and who else was considered."""
     body: dict[str, Any] = {"model_type": task, "data_size": size, "latency_requirement": latency}
@@ -40,35 +40,32 @@ def models(
     name: Annotated[str | None, typer.Argument(help="Show one model's evidence in full.")] = None,
     url: Url = None,
     token: Token = None,
-    user: User = "operator",
+    user: User = None,
 ) -> None:
     """List the models with what was measured of them."""
     with client(url, token, user) as hub:
         found = hub.call("GET", f"/api/v1/models/{name}" if name else "/api/v1/models")
     table = Table(title=f"catalogue version {found['catalogue_version']}", title_justify="left")
-    for heading in (
-        "model",
-        "status",
-        "instrument",
-        "n",
-        "coverage at 95 %",
-        "skill",
-        "direction",
-        "ms p50",
-        "cost",
-    ):
-        table.add_column(heading, justify="left" if heading in {"model", "status", "instrument"} else "right")
+    for heading in ("model", "status", "measured on"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("n", "covers 95 %", "skill", "right", "ms", "cost"):
+        table.add_column(heading, justify="right")
     for card in found["models"]:
-        for evidence in card["evidence"] if name else card["evidence"][-1:]:
+        for evidence in card["evidence"] if name else card["evidence"][:1]:
             table.add_row(*_evidence_row(card, evidence))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print(
+        "covers, skill (against naive): lower 95 % bounds; right: share of directions; ms: one row, median",
+        style="dim",
+    )
 
 
 def explain(
     identity: Annotated[str, typer.Argument(help="Id of a delivery or of a decision.")],
     url: Url = None,
     token: Token = None,
-    user: User = "operator",
+    user: User = None,
 ) -> None:
     """Say in words where a signal came from, or why a decision was made."""
     from serve_app.client import Refused
@@ -131,8 +128,10 @@ def _print_decision(decision: dict[str, Any]) -> None:
 
 def _shortlist(rows: list[dict[str, Any]]) -> Table:
     table = Table(title="considered", title_justify="left")
-    for heading in ("model", "replica", "expected ms", "quantile ms", "p_meet", "feasible", "score", "queue"):
-        table.add_column(heading, justify="left" if heading in {"model", "replica"} else "right")
+    for heading in ("model", "replica"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("expected ms", "quantile ms", "p_meet", "fits", "score", "queue"):
+        table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
             row["model"],
@@ -148,16 +147,14 @@ def _shortlist(rows: list[dict[str, Any]]) -> Table:
 
 
 def _evidence_row(card: dict[str, Any], evidence: dict[str, Any]) -> tuple[str, ...]:
-    coverage = evidence["coverage"]["0.95"]
-    skill, direction = evidence["skill"], evidence["direction_accuracy"]
     return (
         f"{card['name']}@{card['version']}",
         card["status"],
-        evidence["instrument"],
+        "all" if evidence["instrument"] == "*" else evidence["instrument"],
         f"{evidence['n']:,}",
-        f"{coverage['value']:.3f} [{coverage['lower']:.3f}, {coverage['upper']:.3f}]".replace("[", r"\["),
-        f"{skill['value']:+.4f} [{skill['lower']:+.4f}, {skill['upper']:+.4f}]".replace("[", r"\["),
-        f"{direction['value']:.3f}",
-        f"{card['warm'][0]['p50_ms']:.3f}",
+        f"{evidence['coverage']['0.95']['lower']:.3f}",
+        f"{evidence['skill']['lower']:+.3f}",
+        f"{evidence['direction_accuracy']['value']:.3f}",
+        f"{card['warm'][0]['p50_ms']:.2f}",
         f"{card['cost']:.3g}",
     )

@@ -20,7 +20,9 @@ Token = Annotated[
         envvar="HUB_TOKEN", help="Access token; default: one made for --user with the local secret."
     ),
 ]
-User = Annotated[str, typer.Option(help="On whose behalf, with a local token.")]
+User = Annotated[
+    str | None, typer.Option(help="On whose behalf, with a token made here; wins over HUB_TOKEN.")
+]
 Ticks = Annotated[
     list[str] | None,
     typer.Option(
@@ -31,14 +33,18 @@ Speed = Annotated[float, typer.Option(help="Market time over wall time.")]
 
 
 @contextmanager
-def client(url: str | None, token: str | None, user: str, *, admin: bool = False) -> Iterator[HubClient]:
-    """A client of the given hub, or of the one that runs here."""
+def client(
+    url: str | None, token: str | None, user: str | None, *, admin: bool = False
+) -> Iterator[HubClient]:
+    """A client of the given hub, or of the one that runs here; `user` wins over a token."""
     from models.principal import Tier
     from serve_app.access import local_token, principal_of
     from serve_app.client import HubClient
     from serve_app.runfile import recall
 
     address = url or recall().url
-    principal = principal_of(user, tenant="local", tier=Tier.ENTERPRISE, admin=admin)
-    with HubClient(address, token or local_token(recall(), principal)) as hub:
+    if user or not token:
+        principal = principal_of(user or "operator", tenant="local", tier=Tier.ENTERPRISE, admin=admin)
+        token = local_token(recall(), principal)
+    with HubClient(address, token) as hub:
         yield hub

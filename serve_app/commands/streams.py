@@ -23,15 +23,18 @@ def subscribe(
     end: Annotated[bool, typer.Option("--end", help="End the subscription instead.")] = False,
     url: Url = None,
     token: Token = None,
-    user: User = "operator",
+    user: User = None,
 ) -> None:
     """Subscribe the user to a strategy on a symbol, change its risk settings, or end it."""
     path = f"/api/v1/subscriptions/{strategy}/{symbol}"
     risk = {"risk": {"scale": scale, "max_fraction": max_fraction}}
     with client(url, token, user) as hub:
-        hub.call("DELETE" if end else "PUT", path, query={"account": account}, body=None if end else risk)
-    verb = "no longer follows" if end else "follows"
-    typer.echo(f"{user} {verb} {strategy} on {symbol} (account {account})")
+        if end:
+            hub.call("DELETE", path, query={"account": account})
+            typer.echo(f"{strategy} on {symbol} is no longer followed (account {account})")
+            return
+        made = hub.call("PUT", path, query={"account": account}, body=risk)
+    typer.echo(f"{made['user_id']} follows {strategy} on {symbol} (account {account})")
 
 
 def signals(
@@ -40,7 +43,7 @@ def signals(
     follow: Annotated[bool, typer.Option("--follow", help="Go on as new ones come, until Ctrl-C.")] = False,
     url: Url = None,
     token: Token = None,
-    user: User = "operator",
+    user: User = None,
 ) -> None:
     """Show the user's own signals, oldest first."""
     console = Console()
