@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from random import SystemRandom
-from typing import Any
+from typing import Any, Final
 
 from ray import serve
 from ray.serve import Application
@@ -14,7 +14,9 @@ from deployments.fanout.config import FanoutConfig, WorkerConfig
 from deployments.fanout.worker import FanoutWorker
 from deployments.router.meter import RayMeter
 from messaging.connect import open_bus
-from messaging.topics import check_topics
+from messaging.topics import PREDICTIONS, SIGNAL_STATE, SIGNALS, SUBSCRIPTIONS, check_topics
+
+_TOPICS: Final = (PREDICTIONS, SUBSCRIPTIONS, SIGNALS, SIGNAL_STATE)
 
 
 class Fanout:
@@ -24,7 +26,7 @@ class Fanout:
         name = f"fanout-{serve.get_replica_context().replica_id.unique_id}"
         self._config = config
         self._bus = await open_bus(config.kafka, client_id=name)
-        await check_topics(self._bus)
+        await check_topics(self._bus, _TOPICS)
         self._worker = FanoutWorker(
             self._bus,
             config.strategies,

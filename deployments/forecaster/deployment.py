@@ -15,7 +15,7 @@ from deployments.forecaster.worker import ForecastWorker
 from deployments.router.meter import RayMeter
 from deployments.router.opening import Routing
 from messaging.connect import open_bus, open_feed
-from messaging.topics import check_topics
+from messaging.topics import MODELS, PREDICTIONS, check_topics
 from models.errors import OwnershipLost
 
 _DOWN_LIMIT_S: Final = 60.0
@@ -28,7 +28,7 @@ class Forecaster:
         name = f"forecaster-{serve.get_replica_context().replica_id.unique_id}"
         clock, rng, meter = time.time_ns, SystemRandom(), RayMeter()
         self._bus = await open_bus(config.kafka, client_id=name)
-        await check_topics(self._bus)
+        await check_topics(self._bus, [MODELS, PREDICTIONS])
         self._feed = await open_feed(config.nats, name=name)
         self._routing = Routing(
             config.router, self._bus, room="forecaster", clock=clock, rng=rng, meter=meter

@@ -16,7 +16,7 @@ from deployments.registry.worker import RegistryWorker
 from deployments.router.meter import RayMeter
 from inference.check import Repository, load_cards
 from messaging.connect import open_bus
-from messaging.topics import check_topics
+from messaging.topics import MODELS, check_topics
 from models.errors import ConfigError
 
 
@@ -27,7 +27,7 @@ class Registry:
         name = serve.get_replica_context().replica_id.unique_id
         repository = await asyncio.to_thread(_checked, Path(config.repository))
         self._bus = await open_bus(config.kafka, client_id=f"registry-{name}")
-        await check_topics(self._bus)
+        await check_topics(self._bus, [MODELS])
         self._worker = RegistryWorker(
             self._bus, repository, name=name, clock=time.time_ns, rng=SystemRandom(), meter=RayMeter()
         )
