@@ -77,6 +77,7 @@ class PartitionOwner:
         self._assigned = asyncio.Event()
         self._generation = 0
         self._losses = 0
+        self._trouble = ""
         self._down_since: float | None = asyncio.get_running_loop().time()
 
     async def run(self) -> NoReturn:
@@ -92,8 +93,14 @@ class PartitionOwner:
         while True:
             try:
                 await steps[self.machine.step]()
-            except MessagingError:
+            except MessagingError as error:
+                self._trouble = error.message
                 await self._pause(self._config.retry_s)
+
+    @property
+    def standing(self) -> str:
+        """What has to happen next, in the words of `claims.Step`, and what went wrong last."""
+        return f"{self.machine.step}: {self._trouble}" if self._trouble else str(self.machine.step)
 
     @property
     def partition(self) -> int:
@@ -129,7 +136,8 @@ class PartitionOwner:
         """Until the group assigns again; at times ask it, in case the news was lost."""
         self._assigned.clear()
         try:
-            await asyncio.wait_for(self._assigned.wait(), self._config.reprobe_s)
+            async with asyncio.timeout(self._config.reprobe_s):
+                await self._assigned.wait()
         except TimeoutError:
             self.machine.assigned()
 
@@ -162,7 +170,7 @@ class PartitionOwner:
     async def _serve(self) -> None:
         """Live, until the lease is lost."""
         loop, lease = asyncio.get_running_loop(), self._lease
-        self._down_since, started = None, loop.time()
+        self._down_since, self._trouble, started = None, "", loop.time()
         self._went_live()
         try:
             await self._context.room.serve(lease)
@@ -273,6 +281,10 @@ class Ownership:
     def live(self) -> list[int]:
         """The partitions that are owned and restored."""
         return sorted(partition for partition, owner in self._owners.items() if owner.machine.live)
+
+    def entering(self) -> dict[int, str]:
+        """The assigned partitions that are not live: what has to happen next, and the last trouble."""
+        return {number: owner.standing for number, owner in self._owners.items() if not owner.machine.live}
 
     def down_s(self) -> float:
         """For how long some assigned partition has been without being live; 0 if all are live."""

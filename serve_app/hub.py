@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Final
 
 import ray
@@ -24,8 +23,9 @@ from serve_app.settings import HubSettings
 from serve_app.wiring import APP, build_hub
 
 _START_TIMEOUT_S: Final = 180.0
+_OWNERS_TIMEOUT_S: Final = 120.0
 _OBJECT_STORE_BYTES: Final = 256 << 20
-_RAY_ENVIRONMENT: Final = {
+RAY_ENVIRONMENT: Final = {
     "RAY_worker_niceness": "0",  # Ray's default of 15 lets every other process of the machine go first
     "RAY_SERVE_LOG_TO_STDERR": "0",
 }
@@ -47,7 +47,7 @@ class LocalHub:
     def start(self) -> None:
         """Start Ray, Serve and the application; BrokerUnavailable if not healthy after three minutes."""
         self._progress("starting Ray")
-        for name, value in _RAY_ENVIRONMENT.items():
+        for name, value in RAY_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         context = ray.init(
             address="local",
@@ -73,11 +73,16 @@ class LocalHub:
         """Return when every partition of users and of symbols has a live owner."""
         for deployment, what in (("Forecaster", "symbols"), ("Fanout", "users")):
             self._progress(f"waiting for the owners of {what}")
-            _until(partial(self._all_ready, deployment), what)
+            self._wait_for(deployment, what)
 
-    def _all_ready(self, deployment: str) -> bool:
-        statuses = self.owners(deployment)
-        return bool(statuses) and all(status["ready"] for status in statuses)
+    def _wait_for(self, deployment: str, what: str) -> None:
+        deadline = time.monotonic() + _OWNERS_TIMEOUT_S
+        while not (statuses := self.owners(deployment)) or not all(one["ready"] for one in statuses):
+            if time.monotonic() > deadline:
+                raise BrokerUnavailable(
+                    f"no live owner of {what} after {_OWNERS_TIMEOUT_S:.0f} s; they say {statuses}"
+                )
+            time.sleep(0.1)
 
     def stop(self) -> None:
         """End Serve and Ray; safe to call at any point of a start."""
@@ -132,11 +137,3 @@ def _missing() -> str:
     if app is None:
         return "the application"
     return ", ".join(name for name, one in app.deployments.items() if one.status.value != "HEALTHY")
-
-
-def _until(done: Callable[[], bool], what: str, timeout_s: float = 120.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        if time.monotonic() > deadline:
-            raise BrokerUnavailable(f"no live owner of {what} after {timeout_s:.0f} s; see Ray's logs")
-        time.sleep(0.1)

@@ -124,6 +124,7 @@ class FanoutWorker:
         return {
             "ready": self.ready,
             "down_s": self.down_s(),
+            "entering": self._ownership.entering(),
             "assigned": sorted(self._ownership.partitions),
             "live": self._ownership.live(),
             "partitions": {partition: _status(owned) for partition, owned in self._owned.items()},

@@ -15,7 +15,7 @@ between, because the feed keeps what it sent.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from random import Random
 from typing import Any, NoReturn, cast
@@ -159,10 +159,11 @@ class MarketIntake:
         if due:
             self._on_close(clock, due)
 
-    def _forget(self, symbols: Iterable[str]) -> None:
+    def _forget(self, symbols: Collection[str]) -> None:
         for symbol in symbols:
             self._markets.pop(symbol, None)
-        self._changed.set()
+        if symbols:
+            self._changed.set()
 
     def status(self) -> dict[str, Any]:
         """Market time and when that was said, per symbol how far it is and which ticks were lost or late."""

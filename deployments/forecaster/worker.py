@@ -150,6 +150,7 @@ class ForecastWorker:
         return {
             "ready": self.ready,
             "down_s": self.down_s(),
+            "entering": self._ownership.entering(),
             "partitions": sorted(self._ownership.partitions),
             "lanes": {
                 partition: {"epoch": lane.epoch, "acked": lane.acked, "backlog": lane.backlog}

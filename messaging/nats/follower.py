@@ -20,6 +20,8 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import APIError, NotFoundError, ServerError, ServiceUnavailableError
 
+from messaging.nats.wire import cancellable
+
 _HEARTBEAT_S: Final = 1.0
 _SILENCE_S: Final = 2.5
 _RETRY_S: Final = 0.25
@@ -109,7 +111,8 @@ async def follow(
     """Messages later than sequence `after`, for ever. What the stream has already dropped is missing."""
     while True:
         try:
-            reading = await open_reading(client, js, stream, subjects=subjects, after=after)
+            async with cancellable():
+                reading = await open_reading(client, js, stream, subjects=subjects, after=after)
         except (NatsError, TimeoutError) as error:
             if _is_final(error):
                 raise

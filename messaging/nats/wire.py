@@ -49,11 +49,28 @@ async def connect(config: NatsConfig, name: str, *, on_reconnect: Callable[[], A
 
 @asynccontextmanager
 async def translated(what: str) -> AsyncIterator[None]:
-    """Raise the errors of nats-py as BrokerUnavailable."""
+    """Raise the errors of nats-py as BrokerUnavailable; a cancellation ends the block for certain."""
     try:
-        yield
+        async with cancellable():
+            yield
     except (NatsError, TimeoutError, OSError) as error:
         raise BrokerUnavailable(f"{what}: NATS did not answer as expected ({error!r})") from error
+
+
+@asynccontextmanager
+async def cancellable() -> AsyncIterator[None]:
+    """A block that a cancellation ends at the latest where the block does.
+
+    nats-py waits with `asyncio.wait_for`, which until Python 3.12 drops a cancellation that arrives together
+    with the answer: the task would go on as if nobody had wanted it to end.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        yield
+    finally:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 def _credentials(config: NatsConfig) -> dict[str, Any]:

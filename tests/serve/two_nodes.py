@@ -32,7 +32,7 @@ from messaging.topics import PREDICTIONS, SIGNALS
 from models.task import WINDOW
 from serve_app.demo.auditor import Auditor
 from serve_app.demo.scene import EXAMPLE_TICKS, DemoOptions, Scene
-from serve_app.hub import LocalHub
+from serve_app.hub import RAY_ENVIRONMENT, LocalHub
 from serve_app.launch import free_port, local_settings, topics_ready
 from serve_app.local_stack import LocalStack
 from serve_app.playback import Progress, history, play, seed_history
@@ -214,7 +214,8 @@ class _Run:
     def _owners(self) -> dict[str, list[list[int]]]:
         """The live partitions of each replica of the fan-out and of the forecaster."""
         fanouts, forecasters = self._hub.owners("Fanout"), self._hub.owners("Forecaster")
-        assert all(status["ready"] for status in (*fanouts, *forecasters)), "an owner is not ready"
+        not_ready = [status for status in (*fanouts, *forecasters) if not status["ready"]]
+        assert not not_ready, f"not ready: {not_ready}"
         return {
             "Fanout": [sorted(status["live"]) for status in fanouts],
             "Forecaster": [sorted(map(int, status["lanes"])) for status in forecasters],
@@ -233,5 +234,5 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    os.environ["RAY_AUTH_MODE"] = "disabled"
+    os.environ.update({**RAY_ENVIRONMENT, "RAY_AUTH_MODE": "disabled"})
     main(Path(sys.argv[1]))
