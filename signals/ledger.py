@@ -18,6 +18,9 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+ACTING_NS: Final = 20_000_000
+"""What a reader needs to act: with less time left it drops the signal, because it would be done too late."""
+
 GRACE_MS: Final = 1000
 """A subscription change this close to a slot's prediction may count or not: both are right."""
 
@@ -149,7 +152,7 @@ class SignalLog:
             self._findings.reordered += 1
             self._findings.note(f"{slot} reached {user} after a later one")
         self._close[series] = max(slot.bar_close_ms, self._close.get(series, 0))
-        in_time = now_ns + body["clock_error_ns"] < body["expires_ns"]
+        in_time = now_ns + body["clock_error_ns"] + ACTING_NS < body["expires_ns"]
         done = Delivery(
             slot=slot,
             user_id=user,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import sys
 import time
 from collections.abc import Iterable
@@ -55,8 +56,8 @@ class Audit:
     def _signal(self, record: Any) -> None:
         delivery = self.signals.take(entry(record), time.time_ns())
         if delivery is not None and delivery.acted_ns is not None:
-            self.tally.signal(orjson.loads(record.value), record.partition, delivery.acted_ns)
             self.signals.effect(delivery, time.time_ns())
+            self.tally.signal(delivery, record.value)
 
     def settled(self, end_ms: int) -> Findings:
         """The ledger as of now; may be asked again after more was read."""
@@ -166,4 +167,5 @@ def _arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     given = _arguments()
+    gc.disable()  # nothing here is cyclic, and a collection of so much would outlast signals
     sys.exit(asyncio.run(run(given, load_strategies(Path(given.strategies).read_text()))))

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+import orjson
+
+from signals.ledger import Delivery, SlotKey
 
 STAGES: Final = ("window", "decided", "sent", "inferred", "predicted", "projected", "read")
 """In the order a slot passes them; all are measured from the tick that closed the bar."""
@@ -25,7 +28,7 @@ class Tally:
     stages_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     first_signal_ns: int | None = None
     example: dict[str, Any] | None = None
-    _seen: set[tuple[str, int]] = field(default_factory=set)
+    _seen: set[tuple[SlotKey, int]] = field(default_factory=set)
 
     def prediction(self, body: dict[str, Any]) -> None:
         """Count the winning record of a slot."""
@@ -38,23 +41,25 @@ class Tally:
         decision = body.get("decision") or {}
         self.reasons[lineage["model"]] = f"{decision.get('profile', '')}: {decision.get('reason', '')}"
 
-    def signal(self, body: dict[str, Any], partition: int, now_ns: int) -> None:
-        """Count a signal that a user may act on."""
+    def signal(self, delivery: Delivery, value: bytes) -> None:
+        """Count a signal that a user acted on."""
         self.signals += 1
-        self.users[body["user_id"]] += 1
+        self.users[delivery.user_id] += 1
         if self.first_signal_ns is None:
-            self.first_signal_ns = now_ns
+            self.first_signal_ns = delivery.acted_ns
+        place = (delivery.slot, delivery.partition)
+        if place not in self._seen:
+            self._seen.add(place)
+            self._look(orjson.loads(value), delivery.acted_ns)
+
+    def _look(self, body: dict[str, Any], acted_ns: int | None) -> None:
+        """Time the stages, and keep the last signal that says something as the example."""
         if self.example is None or body["kind"] != "abstain":
             self.example = body
-        self._time(body, partition, now_ns)
-
-    def _time(self, body: dict[str, Any], partition: int, now_ns: int) -> None:
-        place = (body["signal_id"], partition)
         stages = body["stages"]
-        if place in self._seen or "tick" not in stages:
+        if "tick" not in stages:
             return
-        self._seen.add(place)
-        times = {**stages, "projected": body["projected_ns"], "read": now_ns}
+        times = {**stages, "projected": body["projected_ns"], "read": acted_ns}
         for stage in STAGES:
             if stage in times:
                 self.stages_ms[stage].append((times[stage] - stages["tick"]) / 1e6)
