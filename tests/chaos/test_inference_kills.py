@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -9,7 +10,9 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Awaitable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,26 +67,55 @@ async def test_ten_kills_cost_nobody_an_answer(hub: UpHub) -> None:
     for user in USERS:
         with hub.client(user) as client:
             client.call("PUT", "/api/v1/subscriptions/patient@1/EURUSD")
-    load, auditor, playing = Load(hub), _auditor(hub), _playing(hub)
-    for _ in range(KILLS):
-        os.kill(await _a_replica_of_two(hub), signal.SIGKILL)
-    answers = load.end()
-    assert playing.wait(timeout=SECONDS + 60) == 0
-    output, _ = auditor.communicate("end\n", timeout=120)
+    with _ended(_auditor(hub)) as auditor, _ended(_playing(hub)) as playing:
+        answers = await _asked_while(hub, _kills(hub))
+        assert playing.wait(timeout=SECONDS + 60) == 0
+        output, _ = auditor.communicate("end\n", timeout=120)
     ledger: dict[str, Any] = json.loads(output.splitlines()[-1])
 
     assert ledger["clean"], "\n".join(ledger["lines"])
     assert not [status for status in answers if status.startswith("5")], answers
-    assert answers["200"] > 100
+    assert answers["200"] > 100, answers
     missed = sum(ledger["skipped"].get(f"patient@1 {why}", 0) for why in ("refused", "timeout"))
-    assert missed <= KILLS
+    assert missed <= KILLS, ledger["skipped"]
 
 
-async def _a_replica_of_two(hub: UpHub) -> int:
-    """A replica of the pool, once two are ready again: its death must leave somebody to answer."""
-    with hub.client("observer", admin=True) as client:
-        await eventually(lambda: "light: 2" in json.dumps(client.call("GET", "/health")), timeout_s=90)
-    return replicas(hub.process.pid, "pool-light")[0]
+async def _asked_while(hub: UpHub, happening: Awaitable[None]) -> Counter[str]:
+    load = Load(hub)
+    try:
+        await happening
+    finally:
+        answers = await asyncio.to_thread(load.end)
+    return answers
+
+
+async def _kills(hub: UpHub) -> None:
+    dead: set[int] = set()
+    with hub.client("observer", admin=True) as observer:
+        for _ in range(KILLS):
+            victims = await eventually(lambda: _two_that_answer(hub, observer, dead), timeout_s=90)
+            os.kill(victims[0], signal.SIGKILL)
+            dead.add(victims[0])
+
+
+def _two_that_answer(hub: UpHub, observer: HubClient, dead: set[int]) -> list[int]:
+    """The replicas of the pool, once two are ready again: a death must leave somebody to answer."""
+    found = replicas(hub.process.pid, "pool-light")
+    assert len(found) == 2, found
+    assert not dead.intersection(found)
+    health = json.dumps(observer.call("GET", "/health"))
+    assert "light: 2" in health, health
+    return found
+
+
+@contextmanager
+def _ended(process: subprocess.Popen[Any]) -> Iterator[subprocess.Popen[Any]]:
+    """The process, ended with the block whatever happens in it."""
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _auditor(hub: UpHub) -> subprocess.Popen[str]:
