@@ -52,23 +52,17 @@ class Body:
         raw = digest.hexdigest()
         return f"{raw[:8]}-{raw[8:12]}-8{raw[13:16]}-{_VARIANT[raw[16]]}{raw[17:20]}-{raw[20:]}"
 
-    def render(
-        self,
-        subscriber: Subscriber,
-        *,
-        sequence: int,
-        epoch: int,
-        part: tuple[int, int],
-        subscription_offset: int,
-        now_ns: int,
-    ) -> bytes:
-        """The signal of one subscriber; `part` is (i, n), counted from 1, of the slot's batches."""
-        return (
+    def batch(self, *, epoch: int, part: tuple[int, int], subscription_offset: int, now_ns: int) -> BatchBody:
+        """The body as all records of one batch begin; `part` is (i, n), counted from 1, of the slot's."""
+        head = (
             f'{self._shared},"epoch":{epoch},"part":[{part[0]},{part[1]}],'
-            f'"subscription_offset":{subscription_offset},"projected_ns":{now_ns},'
-            f'"delivery_id":"{self.delivery_id(subscriber)}",{subscriber.identity},'
-            f'"sequence":{sequence},{self._of(subscriber.bounds)[1]}}}'
-        ).encode()
+            f'"subscription_offset":{subscription_offset},"projected_ns":{now_ns},"delivery_id":"'
+        )
+        return BatchBody(self, head.encode())
+
+    def action(self, bounds: Bounds) -> str:
+        """The JSON members of what subscribers with these bounds are asked for."""
+        return self._of(bounds)[1]
 
     def kind(self, bounds: Bounds) -> str:
         """What subscribers with these bounds are asked for, for counting."""
@@ -93,6 +87,23 @@ class Body:
             }
         )
         return projected.action.kind.value, members
+
+
+class BatchBody:
+    """Renders the signals of one batch: their common beginning is encoded once, for all users."""
+
+    def __init__(self, body: Body, head: bytes) -> None:
+        self._body = body
+        self._head = head
+
+    def render(self, subscriber: Subscriber, sequence: int) -> bytes:
+        """The signal of one subscriber."""
+        body = self._body
+        own = (
+            f'{body.delivery_id(subscriber)}",{subscriber.identity},'
+            f'"sequence":{sequence},{body.action(subscriber.bounds)}}}'
+        )
+        return self._head + own.encode()
 
 
 def _shared(

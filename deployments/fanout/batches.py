@@ -100,17 +100,15 @@ class Renderer:
     def _records(
         self, subscribers: Sequence[Subscriber], part: tuple[int, int], issued: dict[str, int]
     ) -> list[Record]:
-        now_ns, before, last, records = self.clock(), self.before, self.sequences, []
+        before, last, records = self.before, self.sequences, []
+        body = self.body.batch(
+            epoch=self.epoch,
+            part=part,
+            subscription_offset=self.subscription_offset,
+            now_ns=self.clock(),
+        )
         for one in subscribers:
             user = one.user_id
             sequence = issued[user] = (issued.get(user) or before.get(user) or last.get(user, 0)) + 1
-            value = self.body.render(
-                one,
-                sequence=sequence,
-                epoch=self.epoch,
-                part=part,
-                subscription_offset=self.subscription_offset,
-                now_ns=now_ns,
-            )
-            records.append(Record(one.key, value))
+            records.append(Record(one.key, body.render(one, sequence)))
         return records

@@ -8,7 +8,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from messaging.config import KafkaConfig
+from messaging.config import Compression, KafkaConfig
 from messaging.sizes import MAX_BATCH_BYTES
 
 _RETRY_BACKOFF_MS = 50
@@ -20,6 +20,7 @@ def new_producer(config: KafkaConfig, client_id: str) -> AIOKafkaProducer:
         **_common(config, client_id),
         acks="all",
         enable_idempotence=config.idempotent,
+        compression_type=None if config.compression is Compression.NONE else config.compression.value,
         linger_ms=0,
         max_batch_size=MAX_BATCH_BYTES,
     )

@@ -113,6 +113,15 @@ class EventBusContract:
         assert [(r.topic, r.partition, r.offset) for r in found] == [(topic, 3, i) for i in range(3)]
         assert all(abs(r.timestamp_ms - time.time() * 1000) < 60_000 for r in found)
 
+    async def test_a_large_batch_comes_back_as_written(self, bus: EventBus, topic: str) -> None:
+        """One that is large enough to be compressed is read like any other."""
+        producer = await bus.producer("writer")
+        records = some(200, size=1_500)
+        await producer.append(topic, 0, some(1), timeout_s=5)
+        await producer.append(topic, 0, records, timeout_s=5)
+        read = await all_of(bus, topic)
+        assert [(record.key, record.value) for record in read[1:]] == [(r.key, r.value) for r in records]
+
     async def test_a_batch_that_is_too_large_leaves_no_trace(self, bus: EventBus, topic: str) -> None:
         """AppendRefused, nothing of it in the log, and the partition takes the next batch as ever."""
         producer = await bus.producer("p")

@@ -133,11 +133,5 @@ def signal_bytes(
         policy=TargetFractionPolicy(),
         clock_error_ns=clock_error_ns,
     )
-    return body.render(
-        Subscriber.of(subscription(user_id, account_id)),
-        sequence=sequence,
-        epoch=epoch,
-        part=part,
-        subscription_offset=7,
-        now_ns=NOW_NS,
-    )
+    batch = body.batch(epoch=epoch, part=part, subscription_offset=7, now_ns=NOW_NS)
+    return batch.render(Subscriber.of(subscription(user_id, account_id)), sequence)

@@ -29,15 +29,9 @@ def body(owed: Prediction | Skipped) -> Body:
 
 def render(of: Body, user_id: str, account_id: str, *, scale: float = 1.0) -> Signal:
     """The rendered signal of one subscriber, parsed by the contract."""
-    raw = of.render(
-        Subscriber.of(subscription(user_id, account_id, scale=scale)),
-        sequence=12,
-        epoch=8,
-        part=(2, 3),
-        subscription_offset=99,
-        now_ns=NOW_NS + 2,
-    )
-    return Signal.model_validate_json(raw)
+    batch = of.batch(epoch=8, part=(2, 3), subscription_offset=99, now_ns=NOW_NS + 2)
+    subscriber = Subscriber.of(subscription(user_id, account_id, scale=scale))
+    return Signal.model_validate_json(batch.render(subscriber, 12))
 
 
 @given(user_ids, account_ids, st.floats(min_value=-1e-3, max_value=1e-3), st.floats(0, 10))
