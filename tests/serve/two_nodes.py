@@ -32,7 +32,7 @@ from messaging.topics import PREDICTIONS, SIGNALS
 from models.task import WINDOW
 from serve_app.demo.auditor import Auditor
 from serve_app.demo.scene import EXAMPLE_TICKS, DemoOptions, Scene
-from serve_app.hub import RAY_ENVIRONMENT, LocalHub
+from serve_app.hub import LocalHub
 from serve_app.launch import free_port, local_settings, topics_ready
 from serve_app.local_stack import LocalStack
 from serve_app.playback import Progress, history, play, seed_history
@@ -234,5 +234,5 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    os.environ.update({**RAY_ENVIRONMENT, "RAY_AUTH_MODE": "disabled"})
+    os.environ.update({"RAY_worker_niceness": "0", "RAY_AUTH_MODE": "disabled"})
     main(Path(sys.argv[1]))
