@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -92,7 +93,7 @@ class LocalHub:
         """End Serve and Ray; safe to call at any point of a start."""
         if not ray.is_initialized():
             return
-        with _silent_stderr():  # Ray would complain there that its own controller is gone
+        with _silent():  # Ray would complain that its own controller is gone
             serve.shutdown()  # type: ignore[no-untyped-call]
             ray.shutdown()
 
@@ -123,16 +124,20 @@ class LocalHub:
 
 
 @contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Nothing reaches standard error, not even what threads and libraries write past `sys.stderr`."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+def _silent() -> Iterator[None]:
+    """Nothing is printed, not even by the threads and libraries that write past `sys.stdout`."""
+    kept, nowhere = (os.dup(1), os.dup(2)), os.open(os.devnull, os.O_WRONLY)
+    sys.stdout.flush()
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        sys.stdout.flush()
+        for stream, before in zip((1, 2), kept, strict=True):
+            os.dup2(before, stream)
+        for descriptor in (*kept, nowhere):
+            os.close(descriptor)
 
 
 def _missing() -> str:
