@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Self, TypeVar, overload
+from typing import Annotated, Any, ClassVar, Self, TypeVar, overload
 
 from pydantic import AfterValidator, PlainSerializer
 
@@ -67,12 +67,18 @@ def _rows(values: Iterable[Any]) -> tuple[Any, ...]:
 class Computed(Frozen):
     """A value that the engine computes within microseconds, and everybody else validates."""
 
+    _all_fields: ClassVar[set[str]]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        cls._all_fields = set(cls.model_fields)
+
     @classmethod
     def computed(cls, fields: dict[str, Any]) -> Self:
         """The value of all its fields, already of the right types. For the engine alone."""
         made = cls.__new__(cls)
         _put(made, "__dict__", fields)
-        _put(made, "__pydantic_fields_set__", set(fields))
+        _put(made, "__pydantic_fields_set__", cls._all_fields)
         _put(made, "__pydantic_extra__", None)
         _put(made, "__pydantic_private__", None)
         return made

@@ -23,7 +23,7 @@ from routing.latency import warm_at
 Indices = NDArray[np.intp]
 
 SIZES: Final = tuple(DataSize)
-_MAX_ROWS: Final = tuple(size.max_rows for size in SIZES)
+_BOUNDS: Final = tuple(size.max_rows for size in SIZES[:-1])
 UNKNOWN_SERVICE_MS: Final = 10.0
 """Service time of a model in a pool of which nothing at all is known. Never zero: that would stampede it."""
 UNKNOWN_TAIL: Final = 3.0
@@ -32,7 +32,7 @@ UNKNOWN_TAIL: Final = 3.0
 
 def size_of(rows: int) -> int:
     """Number of the smallest size that holds `rows` windows; of the largest if none does."""
-    return min(bisect_left(_MAX_ROWS, rows), len(SIZES) - 1)
+    return bisect_left(_BOUNDS, rows)
 
 
 @dataclass(frozen=True, slots=True)
