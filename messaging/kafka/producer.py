@@ -26,8 +26,8 @@ _PLAIN: Final = 0
 """Kafka's own number for no compression."""
 
 
-class Builds(Protocol):
-    """What a producer of aiokafka makes batches with, compressed as it was told."""
+class BatchMaker(Protocol):
+    """A producer of aiokafka, as far as it makes empty batches: compressed as it was told."""
 
     def create_batch(self) -> BatchBuilder: ...
 
@@ -144,7 +144,7 @@ class KafkaProducer:
             await kill_producer(producer)
 
 
-def batch_of(producer: Builds, records: Sequence[Record]) -> Any:
+def batch_of(producer: BatchMaker, records: Sequence[Record]) -> Any:
     """One batch of all records; AppendRefused if they do not fit, or if there are none.
 
     A small one is not compressed: the broker has to unpack it, which takes longer than the bytes do.

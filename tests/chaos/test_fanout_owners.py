@@ -39,6 +39,8 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 USERS: Final = tuple(f"user-{number:03d}" for number in range(200))
 EVERY_S: Final = 0.2
 TTL_NS: Final = 12_000_000_000
+CALM_NS: Final = 3_000_000_000
+"""After the last signal has expired, by when whatever may still come has come."""
 SOURCE: Final = partition_of(b"EURUSD", PREDICTIONS.partitions)
 
 
@@ -125,7 +127,8 @@ async def test_no_user_loses_a_signal_whatever_happens_to_the_owners(
         await eventually(lambda: forecaster.ownership.ready, 30)
         await eventually(lambda: _claimed_by_two(bus), 60)
         await _trouble(forecaster, fleet)
-        await asyncio.sleep(15)
+        calm_ns = time.time_ns() + TTL_NS + CALM_NS
+        await eventually(lambda: time.time_ns() > calm_ns, 20)
         verdict = await _verdict(bus, forecaster)
     finally:
         fleet.end()

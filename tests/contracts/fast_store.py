@@ -21,10 +21,6 @@ def bucket(tenant: str, amount: int, period_s: int = 3600) -> Bucket:
 class FastStoreContract:
     """Subclasses give the store as the fixture `store`."""
 
-    @pytest.fixture
-    async def store(self) -> FastStore:
-        raise NotImplementedError
-
     async def test_keeps_a_value_under_its_whole_key(self, store: FastStore, unique: Unique) -> None:
         """Tenant, kind and id together name a value; a separator inside a part cannot reach another one."""
         tenant = unique("t")

@@ -105,6 +105,13 @@ class Played:
         return self
 
 
+async def later(seconds: float) -> None:
+    """Let virtual time pass: what expires or is tried again within it has been."""
+    loop = asyncio.get_running_loop()
+    end_s = loop.time() + seconds
+    await until(lambda: loop.time() >= end_s, within_s=seconds + 1)
+
+
 async def until(check: Callable[[], object], *, within_s: float = 30.0) -> None:
     """Wait on virtual time."""
     async with asyncio.timeout(within_s):

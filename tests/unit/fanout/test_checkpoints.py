@@ -11,7 +11,7 @@ from messaging.ports import Record
 from messaging.topics import SIGNAL_STATE
 from models.events import CHECKPOINT_KEY, Checkpoint
 from signals.encoding import encode
-from tests.unit.fanout.stage import Stage, play
+from tests.unit.fanout.stage import Stage, later, play
 from tests.unit.signals.records import NOW_NS
 
 
@@ -61,9 +61,9 @@ def test_a_newer_offer_takes_the_place_of_one_that_still_waits() -> None:
         running = asyncio.create_task(writer.run())
         for position in (1, 2, 3):
             writer.offer(0, checkpoint(position))
-            await asyncio.sleep(0.5)
+            await later(0.5)
         stage.log.faults.lose = 0.0
-        await asyncio.sleep(10)
+        await later(10)
         running.cancel()
         records = stage.log.partition(SIGNAL_STATE.name, 0).records
         positions = [Checkpoint.model_validate_json(record.value or b"").position for record in records]

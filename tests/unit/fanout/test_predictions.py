@@ -10,7 +10,7 @@ from messaging.memory import MemoryBus
 from messaging.ports import Record
 from messaging.topics import PREDICTIONS
 from models.events import CLAIM_KEY
-from tests.unit.fanout.stage import SOURCE, Stage, close, play, until
+from tests.unit.fanout.stage import SOURCE, Stage, close, later, play, until
 from tests.unit.fanout.test_fold import entry
 from tests.unit.signals.records import prediction, slot
 
@@ -66,7 +66,7 @@ def test_an_inbox_opened_behind_the_memory_is_filled_from_the_log() -> None:
     async def story(stage: Stage) -> list[int]:
         for number in range(3):
             stage.predict(prediction(slot(close(number))), ttl_s=1)
-            await asyncio.sleep(20)
+            await later(20)
         log = predictions(stage, lookback_s=5.0)
         await until(lambda: log.positions)
         opening = asyncio.create_task(log.open({SOURCE: 2}))
@@ -84,7 +84,7 @@ def test_memory_forgets_what_expired_and_the_log_still_has_it() -> None:
     async def story(stage: Stage) -> tuple[int, list[int]]:
         log = predictions(stage, lookback_s=5.0)
         for number in range(3):
-            await asyncio.sleep(20)
+            await later(20)
             stage.predict(prediction(slot(close(number))), ttl_s=1)
         await until(lambda: log.positions[SOURCE] == 4)
         kept = sum(map(len, log._kept.values()))
