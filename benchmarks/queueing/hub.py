@@ -1,0 +1,74 @@
+"""The shipped engine and load table as one router, driven as `RoutedClient` drives them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from benchmarks.queueing.policies import Choice, Ended
+from benchmarks.queueing.pool import Pool
+from models.errors import NothingFeasible
+from models.request import Requirements
+from models.task import DataSize
+from routing.catalogue import Catalogue
+from routing.engine import Engine
+from routing.load import Flight, LoadConfig, LoadTable, ReplicaMeta
+from routing.profiles import load_profiles
+from tests.support.cards import a_card
+
+_PROFILES: Final = load_profiles((Path(__file__).parents[2] / "config" / "profiles.yaml").read_text())
+_PROFILE: Final = "performance_optimized"
+_START_NS: Final = 1_700_000_000_000_000_000
+_LONGEST_MS: Final = 60_000.0
+_POOL: Final = "pool"
+
+
+class Hub:
+    """One process: an engine, a load table and a source of randomness of its own."""
+
+    def __init__(self, pool: Pool, rng: Random, config: LoadConfig | None = None) -> None:
+        card = a_card(warm_ms=pool.mean_ms)
+        self._rng = rng
+        self._engine = Engine(_PROFILES)
+        self._catalogue = Catalogue.of([card], version=1)
+        self._numbers = {replica.name: replica.number for replica in pool.replicas}
+        self._load = LoadTable(config)
+        self._load.replicas_updated(
+            _POOL,
+            [
+                (replica.name, ReplicaMeta(_POOL, "cpu", replica.slots, {str(card.key): list(card.warm)}))
+                for replica in pool.replicas
+            ],
+            now_ns=_START_NS,
+        )
+        self._wanted = Requirements(
+            task=card.task, rows=1, data_size=DataSize.SMALL, deadline_ns=_START_NS, profile=_PROFILE
+        )
+
+    def choose(self, *, budget_ms: float, now_ms: float) -> Choice | None:
+        now_ns = _ns(now_ms)
+        deadline_ns = now_ns + int(min(budget_ms, _LONGEST_MS) * 1e6)
+        wanted = self._wanted.model_copy(update={"deadline_ns": deadline_ns})
+        beliefs = self._load.snapshot(now_ns)
+        try:
+            decision = self._engine.decide(wanted, self._catalogue, beliefs, now_ns=now_ns, rng=self._rng)
+        except NothingFeasible:
+            return None
+        return Choice(self._numbers[decision.replica], decision.promise.p_meet, decision)
+
+    def sent(self, choice: Choice, *, now_ms: float) -> Flight:
+        return self._load.sent(choice.record, rows=1, now_ns=_ns(now_ms))
+
+    def finished(self, flight: Flight, ended: Ended, *, now_ms: float) -> None:
+        self._load.finished(
+            flight,
+            outcome=ended.outcome,
+            elapsed_ms=ended.elapsed_ms,
+            now_ns=_ns(now_ms),
+            report=ended.report,
+        )
+
+
+def _ns(now_ms: float) -> int:
+    return _START_NS + int(now_ms * 1e6)

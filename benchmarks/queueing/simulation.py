@@ -1,0 +1,103 @@
+"""From request to reply, event by event in virtual time.
+
+request -> the router chooses -> hop -> queue -> slot -> end -> hop -> the router learns.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from benchmarks.queueing.policies import Ended, MakePolicy
+from benchmarks.queueing.pool import Call, Pool, Replica
+from benchmarks.queueing.runs import NEAR, Recorder, Run
+from benchmarks.queueing.traces import Shift, Trace
+from routing.load import Outcome
+
+
+def simulate(trace: Trace, make: MakePolicy, *, routers: int = 1, seed: int = 0) -> Run:
+    """Let so many routers of one policy, each seeded apart, serve the trace to its last reply."""
+    return _Simulation(trace, make, routers, seed).run()
+
+
+class _Simulation:
+    def __init__(self, trace: Trace, make: MakePolicy, routers: int, seed: int) -> None:
+        self._trace = trace
+        self._pool = Pool(trace)
+        self._routers = [make(self._pool, Random(f"{seed} {number}")) for number in range(routers)]
+        self._recorder = Recorder(len(trace))
+        self._events: list[tuple[float, int, Callable[[float, Any], None], Any]] = []
+        self._order = itertools.count()
+
+    def run(self) -> Run:
+        for shift in self._trace.shifts:
+            self._at(shift.at_ms, self._change, shift)
+        self._at(self._trace.arrived_ms[0], self._request, 0)
+        events, pop = self._events, heapq.heappop
+        while events:
+            now_ms, _, act, subject = pop(events)
+            act(now_ms, subject)
+        return self._recorder.run()
+
+    def _at(self, when_ms: float, act: Callable[[float, Any], None], subject: Any) -> None:
+        heapq.heappush(self._events, (when_ms, next(self._order), act, subject))
+
+    def _change(self, _now_ms: float, shift: Shift) -> None:
+        self._pool.change(shift.factors)
+
+    def _request(self, now_ms: float, number: int) -> None:
+        trace = self._trace
+        if number + 1 < len(trace):
+            self._at(trace.arrived_ms[number + 1], self._request, number + 1)
+        router = int(trace.lots[number] * len(self._routers))
+        policy = self._routers[router]
+        choice = policy.choose(budget_ms=trace.budgets_ms[number], now_ms=now_ms)
+        if choice is None:
+            return
+        self._judge(number, choice.replica, choice.p_meet)
+        replica = self._pool.replicas[choice.replica]
+        replica.assigned += 1
+        call = Call(number, router, replica, policy.sent(choice, now_ms=now_ms), now_ms)
+        self._at(now_ms + trace.hop_ms, self._arrive, call)
+
+    def _judge(self, number: int, chosen: int, p_meet: float) -> None:
+        """Note how good the choice was by what is true at this moment, the way and back included."""
+        expected_ms = self._pool.expected_ms()
+        way_ms = 2 * self._trace.hop_ms
+        near_best = expected_ms[chosen] + way_ms <= NEAR * (min(expected_ms) + way_ms)
+        slow = self._pool.replicas[chosen].factor > 1.0
+        self._recorder.chosen(number, near_best=near_best, slow=slow, p_meet=p_meet)
+
+    def _arrive(self, now_ms: float, call: Call) -> None:
+        call.arrived_ms = now_ms
+        if call.replica.busy < call.replica.slots:
+            self._start(now_ms, call)
+        else:
+            call.replica.waiting.append(call)
+
+    def _start(self, now_ms: float, call: Call) -> None:
+        call.replica.busy += 1
+        call.started_ms = now_ms
+        call.service_ms = self._trace.draws[call.number] * self._trace.mean_ms * call.replica.factor
+        self._at(now_ms + call.service_ms, self._end, call)
+
+    def _end(self, now_ms: float, call: Call) -> None:
+        replica = call.replica
+        replica.busy -= 1
+        replica.assigned -= 1
+        self._next(now_ms, replica)
+        ended = Ended(replica.number, Outcome.OK, 0.0, replica.report(call))
+        self._at(now_ms + self._trace.hop_ms, self._reply, (call, ended))
+
+    def _next(self, now_ms: float, replica: Replica) -> None:
+        if replica.waiting:
+            self._start(now_ms, replica.waiting.popleft())
+
+    def _reply(self, now_ms: float, answered: tuple[Call, Ended]) -> None:
+        call, ended = answered
+        elapsed_ms = now_ms - call.sent_ms
+        self._recorder.answered(call.number, elapsed_ms)
+        self._routers[call.router].finished(call.flight, ended._replace(elapsed_ms=elapsed_ms), now_ms=now_ms)
