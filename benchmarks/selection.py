@@ -1,0 +1,131 @@
+"""How good the choice of a replica is: mean completion over that of a central oracle on the same requests.
+
+Virtual time, the shipped engine and load table (`benchmarks/queueing`). Two of eight replicas are five times
+slower, and nobody tells the routers. The oracle sees the calls of all routers and the true mean speeds. The
+peers are power of two choices and plain shortest expected delay, which learns with a gain of 0.3.
+
+The oracle beside itself twice: with other draws among equals on the same requests (`aa_spread`, to which the
+ratios compare, for they are of the same requests, too), and on other requests (`aa_halves`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from benchmarks.harness import Benchmark, Report, middle, spread
+from benchmarks.queueing.delay import ShortestExpectedDelay
+from benchmarks.queueing.hub import Hub
+from benchmarks.queueing.policies import MakePolicy, Oracle, PowerOfTwo
+from benchmarks.queueing.runs import Run
+from benchmarks.queueing.simulation import simulate
+from benchmarks.queueing.traces import slow_two_of_eight
+
+SEEDS: Final = 8
+REQUESTS: Final = 12_000
+
+
+class Cell(NamedTuple):
+    """A load, as a share of all capacity, and a coefficient of variation of service times."""
+
+    load: float
+    cv: float
+
+
+class Peer(NamedTuple):
+    """A policy, the prefix of its figures and the numbers of routers it is measured with."""
+
+    name: str
+    prefix: str
+    make: MakePolicy
+    routers: Sequence[int]
+
+
+CELLS: Final = tuple(Cell(load, cv) for load in (0.5, 0.8) for cv in (0.5, 1.0))
+PEERS: Final = (
+    Peer("hub", "oracle_ratio", Hub, (1, 2, 8)),
+    Peer("plain shortest expected delay", "sed_ratio", ShortestExpectedDelay, (1, 2, 8)),
+    Peer("power of two", "pow2_ratio", PowerOfTwo, (1, 2, 8)),
+)
+_OPTIMAL: Final = "optimal"
+_SAME: Final = "same requests"
+_ORACLE_MS: Final = "oracle ms"
+
+Series = Mapping[Cell, Sequence[float]]
+"""One value per seed."""
+
+
+def run(report: Report) -> None:
+    """Every policy on every trace; then the worst cell of each, and the cells of ours."""
+    measured: dict[str, dict[Cell, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for seed in range(SEEDS):
+        for cell in CELLS:
+            for name, value in _on_one_trace(cell, seed):
+                measured[name][cell].append(value)
+    for peer in PEERS:
+        for routers in peer.routers:
+            name = f"{peer.prefix}_{routers}"
+            _add_worst(report, name, measured[name], f"x the oracle's mean, {peer.name}")
+    _add_optimal(report, measured[_OPTIMAL])
+    _add_spreads(report, measured)
+    for routers in (1, 2, 8):
+        _add_cells(report, f"ratio_{routers}", measured[f"oracle_ratio_{routers}"])
+
+
+def _on_one_trace(cell: Cell, seed: int) -> Iterator[tuple[str, float]]:
+    trace = slow_two_of_eight(load=cell.load, cv=cell.cv, seed=seed, requests=REQUESTS)
+    oracle_ms = simulate(trace, Oracle, seed=seed).mean_ms
+    yield _ORACLE_MS, oracle_ms
+    yield _SAME, simulate(trace, Oracle, seed=-1 - seed).mean_ms / oracle_ms
+    for peer in PEERS:
+        for routers in peer.routers:
+            result = simulate(trace, peer.make, routers=routers, seed=seed)
+            yield f"{peer.prefix}_{routers}", result.mean_ms / oracle_ms
+            if peer.make is Hub and routers == 1:
+                yield _OPTIMAL, _optimal(result)
+
+
+def _optimal(result: Run) -> float:
+    return float(result.near_best.mean())
+
+
+def _add_worst(report: Report, name: str, cells: Series, says: str) -> None:
+    worst = max(cells, key=lambda cell: middle(cells[cell]))
+    report.add(name, middle(cells[worst]), f"{says}; worst at {_named(worst)}, {_seeds(cells[worst])}")
+
+
+def _add_optimal(report: Report, cells: Series) -> None:
+    worst = min(cells, key=lambda cell: middle(cells[cell]))
+    says = f"of decisions within 10 % of the best, 1 router; worst at {_named(worst)}, {_seeds(cells[worst])}"
+    report.add("optimal_1_router", middle(cells[worst]), says)
+    _add_cells(report, "optimal_1", cells)
+
+
+def _add_spreads(report: Report, measured: Mapping[str, Series]) -> None:
+    same = max(abs(ratio - 1.0) for ratios in measured[_SAME].values() for ratio in ratios)
+    halves = max(spread(means[::2], means[1::2]) for means in measured[_ORACLE_MS].values())
+    report.add("aa_spread", same, "share, the oracle against itself on the same requests, worst seed")
+    report.add("aa_halves", halves, "share, the oracle on half of the seeds against the other half")
+
+
+def _add_cells(report: Report, prefix: str, cells: Series) -> None:
+    for cell, values in cells.items():
+        report.add(f"{prefix}_load_{cell.load:g}_cv_{cell.cv:g}", middle(values), _seeds(values))
+
+
+def _named(cell: Cell) -> str:
+    return f"load {cell.load:g}, CV {cell.cv:g}"
+
+
+def _seeds(values: Iterable[float]) -> str:
+    ordered = sorted(values)
+    return f"{ordered[0]:.3f} to {ordered[-1]:.3f} over {len(ordered)} seeds"
+
+
+BENCHMARK: Final = Benchmark(
+    name="selection",
+    question="How far is the mean completion from a central oracle's, with 1, 2 and 8 independent routers?",
+    run=run,
+    timed=False,
+)
