@@ -15,7 +15,7 @@ BOOT: Final = "boot"
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One call on its way. `flight` is what its router wants back with the reply."""
+    """One call on its way. `flight` is what its router wants back; `over` once that waits for it no more."""
 
     number: int
     router: int
@@ -25,6 +25,7 @@ class Call:
     arrived_ms: float = 0.0
     started_ms: float = 0.0
     service_ms: float = 0.0
+    over: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -43,7 +44,7 @@ class Replica:
     waiting: deque[Call] = field(default_factory=deque)
 
     def report(self, call: Call) -> LoadReport:
-        """What `deployments/pool/worker.py` says on the reply to a call, which it no longer counts."""
+        """What a pool's worker says on the reply to a call, which it no longer counts."""
         self.replies += 1
         return LoadReport(
             self.name,

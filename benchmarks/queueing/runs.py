@@ -15,10 +15,11 @@ NEAR: Final = 1.1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """One entry per request after the warm-up. `completion_ms` is from request to reply, NaN if refused.
+    """One entry per request after the warm-up.
 
-    `near_best` tells whether the chosen replica's true expected completion was within 10 % of the best at the
-    moment of the decision, `slow` whether it was a slow one then, `p_meet` what was promised.
+    `completion_ms` is from request to reply, NaN without an answer. `near_best` tells whether the chosen
+    replica's true expected completion was within 10 % of the best at the moment of the decision, `slow`
+    whether it was a slow one then, `p_meet` what was promised, NaN if the request was refused.
     """
 
     completion_ms: NDArray[np.float64]
@@ -31,8 +32,14 @@ class Run:
         return float(np.nanmean(self.completion_ms))
 
     @property
+    def answered(self) -> NDArray[np.bool_]:
+        """Which requests were answered before their deadline."""
+        return ~np.isnan(self.completion_ms)
+
+    @property
     def refused(self) -> int:
-        return int(np.isnan(self.completion_ms).sum())
+        """How many were not sent anywhere."""
+        return int(np.isnan(self.p_meet).sum())
 
     def percentile_ms(self, share: float) -> float:
         return float(np.nanpercentile(self.completion_ms, share))

@@ -1,6 +1,7 @@
 """From request to reply, event by event in virtual time.
 
 request -> the router chooses -> hop -> queue -> slot -> end -> hop -> the router learns.
+At the deadline the router gives up: a call that waits is withdrawn, one that runs keeps its slot to the end.
 """
 
 from __future__ import annotations
@@ -8,13 +9,15 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable
+from math import inf
 from random import Random
 from typing import Any
 
 from benchmarks.queueing.policies import Ended, MakePolicy
-from benchmarks.queueing.pool import Call, Pool, Replica
+from benchmarks.queueing.pool import Call, Pool
 from benchmarks.queueing.runs import NEAR, Recorder, Run
 from benchmarks.queueing.traces import Shift, Trace
+from models.forecast import LoadReport
 from routing.load import Outcome
 
 
@@ -62,6 +65,8 @@ class _Simulation:
         replica.assigned += 1
         call = Call(number, router, replica, policy.sent(choice, now_ms=now_ms), now_ms)
         self._at(now_ms + trace.hop_ms, self._arrive, call)
+        if trace.budgets_ms[number] < inf:
+            self._at(now_ms + trace.budgets_ms[number], self._give_up, call)
 
     def _judge(self, number: int, chosen: int, p_meet: float) -> None:
         """Note how good the choice was by what is true at this moment, the way and back included."""
@@ -73,7 +78,9 @@ class _Simulation:
 
     def _arrive(self, now_ms: float, call: Call) -> None:
         call.arrived_ms = now_ms
-        if call.replica.busy < call.replica.slots:
+        if call.over:
+            call.replica.assigned -= 1
+        elif call.replica.busy < call.replica.slots:
             self._start(now_ms, call)
         else:
             call.replica.waiting.append(call)
@@ -88,16 +95,28 @@ class _Simulation:
         replica = call.replica
         replica.busy -= 1
         replica.assigned -= 1
-        self._next(now_ms, replica)
-        ended = Ended(replica.number, Outcome.OK, 0.0, replica.report(call))
-        self._at(now_ms + self._trace.hop_ms, self._reply, (call, ended))
-
-    def _next(self, now_ms: float, replica: Replica) -> None:
         if replica.waiting:
             self._start(now_ms, replica.waiting.popleft())
+        if not call.over:
+            self._at(now_ms + self._trace.hop_ms, self._reply, (call, replica.report(call)))
 
-    def _reply(self, now_ms: float, answered: tuple[Call, Ended]) -> None:
-        call, ended = answered
-        elapsed_ms = now_ms - call.sent_ms
-        self._recorder.answered(call.number, elapsed_ms)
-        self._routers[call.router].finished(call.flight, ended._replace(elapsed_ms=elapsed_ms), now_ms=now_ms)
+    def _reply(self, now_ms: float, answer: tuple[Call, LoadReport]) -> None:
+        call, report = answer
+        if not call.over:
+            self._recorder.answered(call.number, now_ms - call.sent_ms)
+            self._finish(now_ms, call, Outcome.OK, report)
+
+    def _give_up(self, now_ms: float, call: Call) -> None:
+        if not call.over:
+            self._finish(now_ms, call, Outcome.TIMEOUT, None)
+            self._at(now_ms + self._trace.hop_ms, self._withdraw, call)
+
+    def _withdraw(self, _now_ms: float, call: Call) -> None:
+        if call in call.replica.waiting:
+            call.replica.waiting.remove(call)
+            call.replica.assigned -= 1
+
+    def _finish(self, now_ms: float, call: Call, outcome: Outcome, report: LoadReport | None) -> None:
+        call.over = True
+        ended = Ended(call.replica.number, outcome, now_ms - call.sent_ms, report)
+        self._routers[call.router].finished(call.flight, ended, now_ms=now_ms)

@@ -104,6 +104,7 @@ def trace_of(
     cv: float,
     seed: int,
     requests: int,
+    slots: Sequence[int] = (SLOTS,) * REPLICAS,
     budgets_ms: Callable[[np.random.Generator, int], NDArray[np.float64]] | None = None,
 ) -> Trace:
     """A trace whose load goes round `levels`, staying at each for `level_ms`.
@@ -112,14 +113,13 @@ def trace_of(
     exponential distribution.
     """
     rng = np.random.default_rng(seed)
-    slots = (SLOTS,) * REPLICAS
     per_ms = sum(count / (MEAN_MS * factor) for count, factor in zip(slots, shifts[0].factors, strict=True))
     gaps = rng.exponential(size=requests)
     draws = rng.gamma(cv**-2, cv**2, size=requests)
     lots = rng.random(requests)
     budgets = budgets_ms(rng, requests) if budgets_ms else np.full(requests, inf)
     return Trace(
-        slots=slots,
+        slots=tuple(slots),
         shifts=tuple(shifts),
         arrived_ms=_arrivals(gaps, [level * per_ms for level in levels], level_ms).tolist(),
         draws=draws.tolist(),
