@@ -11,6 +11,7 @@ HubError
 |   +-- NoModelMatches            a requirement removed every model: the error names it and the best available
 |   +-- NothingFeasible           models match, none can answer before the deadline
 |   +-- DeadlineExpired           the deadline passed before or during the work
+|   +-- Shed                      not admitted: more was asked than can be answered in time
 |   +-- NoWindow                  the symbol is known, but its bars do not fill a window yet
 +-- ReplicaError                  one replica did not answer; the router may decide again
 |   +-- TicketRefused | ReplicaBusy | ReplicaLost | InferenceFailed
@@ -191,6 +192,13 @@ class DeadlineExpired(RoutingError):
 
     code = "deadline_expired"
     http_status = 504
+
+
+class Shed(RoutingError):
+    """Not admitted, because more is asked than can be answered in time; `details` say the reason."""
+
+    code = "shed"
+    retryable = True
 
 
 class NoWindow(RoutingError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from typing import Annotated, Any, Final
 
 from pydantic import Field, model_validator
@@ -19,6 +20,13 @@ _FOUNDING: Final = {
 }
 _LATENCY: Final = re.compile(r"^\s*<=?\s*(\d+(?:\.\d+)?)\s*(ms|s)\s*$")
 _ACCURACY: Final = re.compile(r"^\s*>=?\s*(\d+(?:\.\d+)?)\s*%\s*$")
+
+
+class Priority(StrEnum):
+    """What goes first where not everything can: `critical` before `bulk`."""
+
+    CRITICAL = "critical"
+    BULK = "bulk"
 
 
 class Ask(Frozen):
@@ -96,7 +104,8 @@ def parse_accuracy(text: Any) -> float:
 class Requirements(Frozen):
     """What must hold for an answer: an `Ask` plus identity, rows and the absolute deadline.
 
-    All `instruments` (empty: any) must be served, and the accuracy must hold for each of them.
+    All `instruments` (empty: any) must be served, and the accuracy must hold for each of them. Under overload
+    `priority` says what goes first, and tenants get equal turns; the hub's own calls are critical.
     """
 
     task: str
@@ -110,9 +119,11 @@ class Requirements(Frozen):
     horizon_ms: int | None = None
     model: str | None = None
     tier: str = "service"
+    tenant: str = ""
+    priority: Priority = Priority.CRITICAL
 
     @classmethod
-    def of(cls, ask: Ask, *, rows: int | None, tier: str, now_ns: int) -> Requirements:
+    def of(cls, ask: Ask, *, rows: int | None, tier: str, now_ns: int, tenant: str = "") -> Requirements:
         """Requirements of an ask that arrived now; without inputs the size's maximum stands for the rows."""
         limit = ask.data_size.max_rows
         if rows is not None and rows > limit:
@@ -132,4 +143,6 @@ class Requirements(Frozen):
             horizon_ms=ask.horizon_ms,
             model=ask.model,
             tier=tier,
+            tenant=tenant,
+            priority=Priority.CRITICAL if tier == "service" else Priority.BULK,
         )
