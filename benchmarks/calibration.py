@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import product
+from math import sqrt
 from random import Random
 from typing import Final, NamedTuple
 
@@ -63,7 +64,7 @@ class Tenth(NamedTuple):
     @property
     def excess(self) -> float:
         """How far it is off beyond two standard errors; at least 0."""
-        return max(0.0, self.off - 2.0 * (self.met * (1.0 - self.met) / self.n) ** 0.5)
+        return max(0.0, self.off - 2.0 * sqrt(self.met * (1.0 - self.met) / self.n))
 
 
 class Promises(NamedTuple):

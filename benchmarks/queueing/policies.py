@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from benchmarks.queueing.pool import Pool
 from models.forecast import LoadReport
@@ -41,6 +41,19 @@ class Policy(Protocol):
 
     def finished(self, flight: Any, ended: Ended, *, now_ms: float) -> None:
         """The call has ended."""
+        ...
+
+
+@runtime_checkable
+class Hedging(Protocol):
+    """A policy that may send a second call for a request that is still out."""
+
+    def look_after_ms(self, choice: Choice, *, elapsed_ms: float) -> float | None:
+        """How long from now to look at a call that has been out so long; None: never again."""
+        ...
+
+    def second(self, choice: Choice, *, elapsed_ms: float, budget_ms: float, now_ms: float) -> Choice | None:
+        """Where to send a second call now, with so long to go; None for not yet."""
         ...
 
 

@@ -15,13 +15,18 @@ BOOT: Final = "boot"
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One call on its way. `flight` is what its router wants back; `over` once that waits for it no more."""
+    """One call on its way. `flight` is what its router wants back; `over` once that waits for it no more.
+
+    `other` is the call that was sent for the same request, if there are two.
+    """
 
     number: int
+    attempt: int
     router: int
     replica: Replica
     flight: Any
     sent_ms: float
+    other: Call | None = None
     arrived_ms: float = 0.0
     started_ms: float = 0.0
     service_ms: float = 0.0

@@ -19,13 +19,15 @@ class Run:
 
     `completion_ms` is from request to reply, NaN without an answer. `near_best` tells whether the chosen
     replica's true expected completion was within 10 % of the best at the moment of the decision, `slow`
-    whether it was a slow one then, `p_meet` what was promised, NaN if the request was refused.
+    whether it was a slow one then, `p_meet` what was promised, NaN if the request was refused; `hedged`
+    whether a second call was sent.
     """
 
     completion_ms: NDArray[np.float64]
     near_best: NDArray[np.bool_]
     slow: NDArray[np.bool_]
     p_meet: NDArray[np.float64]
+    hedged: NDArray[np.bool_]
 
     @property
     def mean_ms(self) -> float:
@@ -53,11 +55,15 @@ class Recorder:
         self._near_best = [False] * requests
         self._slow = [False] * requests
         self._p_meet = [float("nan")] * requests
+        self._hedged = [False] * requests
 
     def chosen(self, number: int, *, near_best: bool, slow: bool, p_meet: float) -> None:
         self._near_best[number] = near_best
         self._slow[number] = slow
         self._p_meet[number] = p_meet
+
+    def hedged(self, number: int) -> None:
+        self._hedged[number] = True
 
     def answered(self, number: int, completion_ms: float) -> None:
         self._completion_ms[number] = completion_ms
@@ -68,4 +74,5 @@ class Recorder:
             np.array(self._near_best[WARM_UP:]),
             np.array(self._slow[WARM_UP:]),
             np.array(self._p_meet[WARM_UP:]),
+            np.array(self._hedged[WARM_UP:]),
         )

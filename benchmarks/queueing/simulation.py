@@ -13,7 +13,7 @@ from math import inf
 from random import Random
 from typing import Any
 
-from benchmarks.queueing.policies import Ended, MakePolicy
+from benchmarks.queueing.policies import Choice, Ended, Hedging, MakePolicy
 from benchmarks.queueing.pool import Call, Pool
 from benchmarks.queueing.runs import NEAR, Recorder, Run
 from benchmarks.queueing.traces import Shift, Trace
@@ -31,6 +31,7 @@ class _Simulation:
         self._trace = trace
         self._pool = Pool(trace)
         self._routers = [make(self._pool, Random(f"{seed} {number}")) for number in range(routers)]
+        self._hedging = [router if isinstance(router, Hedging) else None for router in self._routers]
         self._recorder = Recorder(len(trace))
         self._events: list[tuple[float, int, Callable[[float, Any], None], Any]] = []
         self._order = itertools.count()
@@ -61,12 +62,41 @@ class _Simulation:
         if choice is None:
             return
         self._judge(number, choice.replica, choice.p_meet)
-        replica = self._pool.replicas[choice.replica]
-        replica.assigned += 1
-        call = Call(number, router, replica, policy.sent(choice, now_ms=now_ms), now_ms)
-        self._at(now_ms + trace.hop_ms, self._arrive, call)
+        call = self._send(now_ms, choice, number=number, router=router)
         if trace.budgets_ms[number] < inf:
             self._at(now_ms + trace.budgets_ms[number], self._give_up, call)
+        if self._hedging[router]:
+            self._look_later(now_ms, (call, choice))
+
+    def _send(self, now_ms: float, choice: Choice, *, number: int, router: int, attempt: int = 0) -> Call:
+        replica = self._pool.replicas[choice.replica]
+        replica.assigned += 1
+        flight = self._routers[router].sent(choice, now_ms=now_ms)
+        call = Call(number, attempt, router, replica, flight, now_ms)
+        self._at(now_ms + self._trace.hop_ms, self._arrive, call)
+        return call
+
+    def _look_later(self, now_ms: float, sent: tuple[Call, Choice]) -> None:
+        call, choice = sent
+        policy = self._hedging[call.router]
+        after_ms = policy.look_after_ms(choice, elapsed_ms=now_ms - call.sent_ms) if policy else None
+        if after_ms is not None:
+            self._at(now_ms + after_ms, self._look, sent)
+
+    def _look(self, now_ms: float, sent: tuple[Call, Choice]) -> None:
+        call, choice = sent
+        policy = self._hedging[call.router]
+        if call.over or policy is None:
+            return
+        elapsed_ms = now_ms - call.sent_ms
+        left_ms = self._trace.budgets_ms[call.number] - elapsed_ms
+        second = policy.second(choice, elapsed_ms=elapsed_ms, budget_ms=left_ms, now_ms=now_ms)
+        if second is None:
+            self._look_later(now_ms, sent)
+            return
+        self._recorder.hedged(call.number)
+        call.other = self._send(now_ms, second, number=call.number, router=call.router, attempt=1)
+        call.other.other = call
 
     def _judge(self, number: int, chosen: int, p_meet: float) -> None:
         """Note how good the choice was by what is true at this moment, the way and back included."""
@@ -88,7 +118,7 @@ class _Simulation:
     def _start(self, now_ms: float, call: Call) -> None:
         call.replica.busy += 1
         call.started_ms = now_ms
-        call.service_ms = self._trace.draws[call.number] * self._trace.mean_ms * call.replica.factor
+        call.service_ms = self._trace.work_ms(call.number, call.attempt) * call.replica.factor
         self._at(now_ms + call.service_ms, self._end, call)
 
     def _end(self, now_ms: float, call: Call) -> None:
@@ -103,12 +133,18 @@ class _Simulation:
     def _reply(self, now_ms: float, answer: tuple[Call, LoadReport]) -> None:
         call, report = answer
         if not call.over:
-            self._recorder.answered(call.number, now_ms - call.sent_ms)
+            self._recorder.answered(call.number, now_ms - self._trace.arrived_ms[call.number])
             self._finish(now_ms, call, Outcome.OK, report)
+            self._stop(now_ms, call.other, Outcome.CANCELLED)
 
     def _give_up(self, now_ms: float, call: Call) -> None:
-        if not call.over:
-            self._finish(now_ms, call, Outcome.TIMEOUT, None)
+        self._stop(now_ms, call.other, Outcome.TIMEOUT)
+        self._stop(now_ms, call, Outcome.TIMEOUT)
+
+    def _stop(self, now_ms: float, call: Call | None, outcome: Outcome) -> None:
+        """The router waits no longer for a call, and says so to its replica."""
+        if call is not None and not call.over:
+            self._finish(now_ms, call, outcome, None)
             self._at(now_ms + self._trace.hop_ms, self._withdraw, call)
 
     def _withdraw(self, _now_ms: float, call: Call) -> None:

@@ -42,6 +42,9 @@ class Shift:
 class Trace:
     """One entry per request: arrival (ms), unit service draw, a number in [0, 1) that says which router takes
     it, and the time until its deadline (ms). `hop_ms` is one way. The first shift is at 0.
+
+    A call stalls if its entry in `stalls` is above 1, which multiplies its service time; one sequence for the
+    first call of a request and one for the second. Empty: none does.
     """
 
     slots: tuple[int, ...]
@@ -52,9 +55,15 @@ class Trace:
     budgets_ms: Sequence[float]
     mean_ms: float = MEAN_MS
     hop_ms: float = HOP_MS
+    stalls: tuple[Sequence[float], ...] = ()
 
     def __len__(self) -> int:
         return len(self.arrived_ms)
+
+    def work_ms(self, number: int, attempt: int) -> float:
+        """How long a call takes on a usual replica; `attempt` is 0 for the first one of its request."""
+        stall = self.stalls[attempt][number] if self.stalls else 1.0
+        return self.draws[number] * self.mean_ms * stall
 
 
 class Scenario(Protocol):

@@ -51,6 +51,16 @@ class FirstReplica:
         self.ended.append(ended)
 
 
+class Hedger(FirstReplica):
+    """Sends a second call to replica 1 if the first is still out after 30 ms."""
+
+    def look_after_ms(self, choice: Choice, *, elapsed_ms: float) -> float | None:
+        return 15.0 if elapsed_ms < 30.0 else None
+
+    def second(self, choice: Choice, *, elapsed_ms: float, budget_ms: float, now_ms: float) -> Choice | None:
+        return Choice(1) if elapsed_ms >= 30.0 else None
+
+
 def by_hand(
     arrived_ms: Sequence[float], draws: Sequence[float], *, slots: int = 1, budget_ms: float = inf
 ) -> Trace:
@@ -67,12 +77,12 @@ def by_hand(
     )
 
 
-def told(trace: Trace) -> list[Ended]:
-    """What the router of a pool of one replica hears, in this order."""
+def told(trace: Trace, policy: type[FirstReplica] = FirstReplica) -> list[Ended]:
+    """What the only router hears, in this order. Leaves no call behind."""
     routers: list[FirstReplica] = []
 
     def make(pool: Pool, rng: Random) -> FirstReplica:
-        routers.append(FirstReplica(pool, rng))
+        routers.append(policy(pool, rng))
         return routers[0]
 
     simulate(trace, make)
@@ -115,6 +125,55 @@ def test_at_the_deadline_a_waiting_call_is_withdrawn_and_a_running_one_keeps_its
     assert (first.outcome, second.outcome) == (Outcome.TIMEOUT, Outcome.TIMEOUT)
     assert (first.elapsed_ms, second.elapsed_ms) == (30.0, 30.0)
     assert (third.outcome, third.elapsed_ms) == (Outcome.OK, 14.0)
+
+
+def stalled(*, second_stalls: bool, budget_ms: float = inf) -> Trace:
+    """Two replicas; the first call stalls to a hundred times its 10 ms, another request comes at 2 ms."""
+    return replace(
+        by_hand([0.0, 2.0], [1.0, 1.0], budget_ms=budget_ms),
+        slots=(1, 1),
+        shifts=(Shift(0.0, (1.0, 1.0)),),
+        stalls=([100.0, 1.0], [100.0 if second_stalls else 1.0, 1.0]),
+    )
+
+
+def test_a_second_call_answers_and_the_first_is_cancelled() -> None:
+    """Sent after 30 ms, it takes 12; the other request waits behind the stalled one, and gets its own."""
+    ended = told(stalled(second_stalls=False), Hedger)
+
+    assert [(call.replica, call.outcome, call.elapsed_ms) for call in ended] == [
+        (1, Outcome.OK, 12.0),
+        (0, Outcome.CANCELLED, 42.0),
+        (1, Outcome.OK, 20.0),
+        (0, Outcome.CANCELLED, 50.0),
+    ]
+
+
+def test_a_run_tells_how_long_requests_took_and_which_were_hedged() -> None:
+    """From the first call to the first answer."""
+    trace = stalled(second_stalls=False)
+    filler = WARM_UP * [0.0]
+    late = replace(
+        trace,
+        arrived_ms=[*np.arange(WARM_UP) * 100.0, 100_000.0],
+        draws=[*filler, 1.0],
+        lots=[*filler, 0.0],
+        budgets_ms=[inf] * (WARM_UP + 1),
+        stalls=([*filler, 100.0], [*filler, 1.0]),
+    )
+
+    run = simulate(late, Hedger)
+
+    assert run.completion_ms.tolist() == [42.0]
+    assert run.hedged.tolist() == [True]
+
+
+def test_at_the_deadline_both_calls_are_given_up() -> None:
+    """Neither speaks again after that."""
+    first, second = told(stalled(second_stalls=True, budget_ms=45.0), Hedger)[:2]
+
+    assert (first.outcome, first.elapsed_ms) == (Outcome.TIMEOUT, 15.0)
+    assert (second.outcome, second.elapsed_ms) == (Outcome.TIMEOUT, 45.0)
 
 
 def test_an_antagonist_slows_calls_that_start_while_it_is_there() -> None:
@@ -223,7 +282,7 @@ def test_figures_of_a_run_leave_out_what_was_not_answered() -> None:
     """Two answers, one missed deadline and one refusal."""
     nan = float("nan")
     flags = np.zeros(4, dtype=bool)
-    run = Run(np.array([10.0, 30.0, nan, nan]), flags, flags, np.array([0.9, 0.9, 0.9, nan]))
+    run = Run(np.array([10.0, 30.0, nan, nan]), flags, flags, np.array([0.9, 0.9, 0.9, nan]), flags)
 
     assert run.mean_ms == 20.0
     assert run.percentile_ms(50) == 20.0

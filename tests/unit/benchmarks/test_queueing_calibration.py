@@ -14,8 +14,8 @@ def test_promises_are_sorted_into_tenths() -> None:
 
     low, high = promises.tenths()
 
-    assert low == Tenth(1, pytest.approx(0.05), 1.0)
-    assert high == Tenth(3, pytest.approx(0.98), pytest.approx(2 / 3))
+    assert low == pytest.approx((1, 0.05, 1.0))
+    assert high == pytest.approx((3, 0.98, 2 / 3))
 
 
 def test_the_error_weighs_each_tenth_by_its_promises() -> None:
