@@ -15,7 +15,8 @@ PoolName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 class PoolConfig(Frozen):
     """One pool. `repository` is the model repository's directory on every node, `models` picks from it.
 
-    A replica runs `slots` calls at once, each on one thread, and lets `max_queue` wait; the next is refused.
+    A replica makes `slots` runs at once, each on one thread, and lets `max_queue` calls wait; the next is
+    refused. With `batch`, calls that wait for the same model run as one of at most `batch_rows` rows.
     `hardware` names the class that service times are comparable within.
     """
 
@@ -25,6 +26,8 @@ class PoolConfig(Frozen):
     replicas: Annotated[int, Field(gt=0)] = 2
     slots: Annotated[int, Field(gt=0)] = 2
     max_queue: Annotated[int, Field(ge=0)] = 32
+    batch: bool = True
+    batch_rows: Annotated[int, Field(gt=0)] = 64
     hardware: str = "cpu"
     num_cpus: Annotated[float, Field(ge=0)] = 0.1
     health_period_s: Annotated[float, Field(gt=0)] = 5.0

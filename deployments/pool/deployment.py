@@ -12,9 +12,10 @@ from ray import serve
 from ray.serve import Application
 
 from deployments.pool.config import PoolConfig
-from deployments.pool.loading import load_models
-from deployments.pool.slots import Slots
-from deployments.pool.worker import InferenceWorker, LoadedModel
+from deployments.router.execution.batching import LoadedModel
+from deployments.router.execution.loading import load_models
+from deployments.router.execution.slots import Slots
+from deployments.router.execution.worker import InferenceWorker
 from deployments.router.meter import RayMeter
 from deployments.router.names import pool_app
 from deployments.router.replies import Reply
@@ -36,6 +37,7 @@ class InferenceReplica:
             slots=Slots(slots=config.slots, max_queue=config.max_queue),
             clock=time.time_ns,
             meter=RayMeter(),
+            batch_rows=config.batch_rows if config.batch else 0,
         )
 
     def load(self, config: PoolConfig) -> Sequence[LoadedModel]:
@@ -45,6 +47,10 @@ class InferenceReplica:
     async def infer(self, call: InferCall, ticket: Ticket | None = None) -> Reply:
         """Forecasts of the call, or a refusal that says why there are none; either carries the load."""
         return await self._worker.infer(call, ticket)
+
+    async def infer_many(self, calls: Sequence[InferCall], ticket: Ticket | None = None) -> list[Reply]:
+        """One reply per call; calls for the same model may run as one."""
+        return await self._worker.infer_many(calls, ticket)
 
     async def check_health(self) -> None:
         """Run a tiny inference; Serve replaces a replica that fails it three times."""

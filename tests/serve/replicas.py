@@ -14,7 +14,7 @@ from ray.serve import Application
 
 from deployments.pool.config import PoolConfig
 from deployments.pool.deployment import InferenceReplica, serve_options
-from deployments.pool.worker import LoadedModel
+from deployments.router.execution.batching import LoadedModel
 from deployments.router.replies import Reply
 from models.card import ModelCard
 from models.decision import Ticket

@@ -1,62 +1,22 @@
-"""A call inside a replica: admission, deadlines, refusals that carry the load, health."""
+"""A call where its model is: admission, deadlines, refusals that carry the load, runs for several calls."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from deployments.pool.slots import Slots
-from deployments.pool.worker import InferenceWorker
+from deployments.router.execution.worker import InferenceWorker
 from deployments.router.replies import Refusal
-from models.card import ModelCard, ModelKey
 from models.decision import Ticket
 from models.errors import BadShape, DeadlineExpired, HubError, InferenceFailed, ReplicaBusy, TicketRefused
-from models.forecast import Forecast, InferCall, InferReply
-from models.metrics import MemoryMeter
-from models.task import CONTEXT_FEATURES, WINDOW
+from models.forecast import InferCall, InferReply
 from tests.support.cards import a_card
 from tests.support.eventually import eventually
-
-SECOND = 1_000_000_000
-
-
-class GatedModel:
-    """Answers when its gate is open, or fails as told."""
-
-    def __init__(self, card: ModelCard) -> None:
-        self.card = card
-        self.gate = threading.Event()
-        self.gate.set()
-        self.error: Exception | None = None
-        self.runs = 0
-
-    def run(
-        self, window: NDArray[np.float32], context: NDArray[np.float32], *, level: float
-    ) -> list[Forecast]:
-        self.runs += 1
-        assert self.gate.wait(5)
-        if self.error:
-            raise self.error
-        return [
-            Forecast(q05=-1, q50=0, q95=1, lower=-1, upper=1, level=level, prob_up=0.5, in_distribution=True)
-            for _ in window
-        ]
-
-
-class Clock:
-    """Wall time that a test may move."""
-
-    def __init__(self) -> None:
-        self.ahead_ns = 0
-
-    def __call__(self) -> int:
-        return time.time_ns() + self.ahead_ns
+from tests.unit.execution.doubles import SECOND, Clock, GatedModel, a_call, a_ticket, a_worker
 
 
 @pytest.fixture
@@ -73,44 +33,11 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def worker(model: GatedModel, clock: Clock) -> AsyncIterator[InferenceWorker]:
-    """A replica with one slot and room for one more call."""
-    worker = InferenceWorker(
-        replica="r1",
-        boot="b1",
-        models=[model],
-        slots=Slots(slots=1, max_queue=1),
-        clock=clock,
-        meter=MemoryMeter(),
-    )
+    """A worker with one slot and room for one more call, in which every call runs alone."""
+    worker = a_worker([model], clock, max_queue=1)
     yield worker
     model.gate.set()
     worker.close()
-
-
-def a_call(model: str = "ridge@1", *, rows: int = 1, within_s: float = 30.0) -> InferCall:
-    """A call for `rows` windows with a deadline from now."""
-    return InferCall(
-        call_id="c1",
-        model=model,
-        window=np.zeros((rows, WINDOW), np.float32),
-        context=np.zeros((rows, len(CONTEXT_FEATURES)), np.float32),
-        interval_level=0.9,
-        deadline_ns=time.time_ns() + int(within_s * SECOND),
-        traceparent="",
-    )
-
-
-def a_ticket(replica: str) -> Ticket:
-    """A ticket to a replica."""
-    return Ticket(
-        decision_id="d",
-        attempt=1,
-        model=ModelKey(name="ridge", version="1"),
-        pool="p",
-        replica=replica,
-        deadline_ns=0,
-        interval_level=0.9,
-    )
 
 
 async def refused(worker: InferenceWorker, call: InferCall, ticket: Ticket | None = None) -> HubError:
@@ -227,6 +154,63 @@ async def test_a_failed_run_is_refused_with_its_reason(
 
     model.error = None
     assert isinstance(await worker.infer(a_call()), InferReply)
+
+
+async def test_what_no_error_of_ours_is_becomes_one(worker: InferenceWorker, model: GatedModel) -> None:
+    """A model that breaks in its own way is a failed inference that names model and reason."""
+    model.error = ZeroDivisionError("no scale")
+
+    error = await refused(worker, a_call())
+
+    assert isinstance(error, InferenceFailed)
+    assert error.message == "ridge@1 failed: ZeroDivisionError: no scale"
+
+
+@pytest.mark.parametrize("shapes", [((), ()), ((2, 256), (1, 8)), ((1, 256), ())], ids=str)
+async def test_refuses_tensors_whose_rows_do_not_match(
+    worker: InferenceWorker, model: GatedModel, shapes: tuple[tuple[int, ...], tuple[int, ...]]
+) -> None:
+    """What could not be told apart from the rows of others is refused before it waits with them."""
+    window, context = (np.zeros(shape, np.float32) for shape in shapes)
+
+    error = await refused(worker, replace(a_call(), window=window, context=context))
+
+    assert isinstance(error, BadShape)
+    assert error.field == "context"
+    assert model.runs == 0
+
+
+async def test_answers_here_without_a_thread(worker: InferenceWorker, model: GatedModel) -> None:
+    """The same checks and the same report, but the answer is there when the method returns."""
+    reply = worker.infer_here(a_call(first=0.5))
+    late = worker.infer_here(a_call(within_s=-1))
+    model.error = InferenceFailed("out of order")
+    failed = worker.infer_here(a_call())
+
+    assert isinstance(reply, InferReply)
+    assert [forecast.q50 for forecast in reply.forecasts] == [0.5]
+    assert reply.load.service_ms + reply.load.queue_ms > 0
+    assert isinstance(late, Refusal)
+    assert isinstance(late.error, DeadlineExpired)
+    assert isinstance(failed, Refusal)
+    assert isinstance(failed.error, InferenceFailed)
+    assert [reply.load.seq, late.load.seq, failed.load.seq] == [1, 2, 3]
+
+
+async def test_closing_refuses_what_waits(worker: InferenceWorker, model: GatedModel) -> None:
+    """What runs is answered, what waits is refused at once, and so is what comes later."""
+    model.gate.clear()
+    calls = [asyncio.create_task(worker.infer(a_call())) for _ in range(2)]
+    await eventually(lambda: model.runs)
+
+    worker.close()
+    waited, later = await calls[1], await worker.infer(a_call())
+    model.gate.set()
+
+    assert isinstance(await calls[0], InferReply)
+    for reply in (waited, later):
+        assert isinstance(reply, Refusal)
+        assert isinstance(reply.error, TicketRefused)
 
 
 async def test_health_is_a_tiny_inference(worker: InferenceWorker, model: GatedModel) -> None:
