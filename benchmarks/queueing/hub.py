@@ -27,7 +27,9 @@ _POOL: Final = "pool"
 class Hub:
     """One process: an engine, a load table and a source of randomness of its own."""
 
-    def __init__(self, pool: Pool, rng: Random, config: LoadConfig | None = None) -> None:
+    def __init__(
+        self, pool: Pool, rng: Random, *, config: LoadConfig | None = None, profile: str = _PROFILE
+    ) -> None:
         card = a_card(warm_ms=pool.mean_ms)
         self._rng = rng
         self._engine = Engine(_PROFILES)
@@ -43,7 +45,7 @@ class Hub:
             now_ns=_START_NS,
         )
         self._wanted = Requirements(
-            task=card.task, rows=1, data_size=DataSize.SMALL, deadline_ns=_START_NS, profile=_PROFILE
+            task=card.task, rows=1, data_size=DataSize.SMALL, deadline_ns=_START_NS, profile=profile
         )
 
     def choose(self, *, budget_ms: float, now_ms: float) -> Choice | None:
