@@ -26,8 +26,8 @@ class Forecast(Frozen):
 @dataclass(frozen=True, slots=True)
 class LoadReport:
     """What a replica says of itself on every reply. `boot` and `seq` order reports; `in_service` and `queued`
-    count calls, `slots` run in parallel. `service_ms` is this call's own time (its share by rows of a run that
-    answered several), `queue_ms` the rest of its time in the replica and `rows` its size.
+    count calls, `slots` run in parallel. `service_ms` is this call's own time (its share, by rows, of a run
+    that answered several), `queue_ms` the rest of its time in the replica, `rows` its size.
     """
 
     replica: str
@@ -52,6 +52,11 @@ class InferCall:
     interval_level: float
     deadline_ns: int
     traceparent: str
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensors."""
+        return self.window.nbytes + self.context.nbytes
 
 
 @dataclass(frozen=True, slots=True)

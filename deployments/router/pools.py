@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from ray import serve
 from ray.serve.exceptions import RayServeException
@@ -25,15 +25,18 @@ _POLL_S: Final = 0.02
 _RETRY_S: Final = 0.2
 
 
-class ServeResponse:
-    """A call on its way, over either transport."""
+Answered = TypeVar("Answered")
+
+
+class ServeResponse(Generic[Answered]):
+    """A handle call on its way, over either transport."""
 
     def __init__(self, response: Any) -> None:
         self._response = response
 
-    async def reply(self) -> Reply:
+    async def reply(self) -> Answered:
         try:
-            reply: Reply = await self._response
+            reply: Answered = await self._response
         except Exception as error:
             raise as_hub_error(error) from error
         return reply
@@ -44,10 +47,11 @@ class ServeResponse:
 
 @dataclass(frozen=True, slots=True)
 class _Routes:
-    """One pool's `infer`, over each transport."""
+    """One pool's `infer` over each transport, and its `infer_many`."""
 
     by_value: Any
     by_reference: Any
+    together: Any
 
 
 class ServePools:
@@ -89,13 +93,18 @@ class ServePools:
             task.cancel()
         await asyncio.gather(*self._connecting, return_exceptions=True)
 
-    def send(self, call: InferCall, ticket: Ticket) -> ServeResponse:
-        routes = self._routes.get(ticket.pool)
-        if routes is None:
-            raise TicketRefused(f"pool {ticket.pool} is not one of {', '.join(self._names)}")
-        large = call.window.nbytes + call.context.nbytes >= self._by_reference_from
-        infer = routes.by_reference if large else routes.by_value
+    def send(self, call: InferCall, ticket: Ticket) -> ServeResponse[Reply]:
+        routes = self._to(ticket)
+        infer = routes.by_reference if call.nbytes >= self._by_reference_from else routes.by_value
         return ServeResponse(infer.remote(call, ticket=ticket))
+
+    def send_many(self, calls: Sequence[InferCall], ticket: Ticket) -> ServeResponse[list[Reply]]:
+        return ServeResponse(self._to(ticket).together.remote(calls, ticket=ticket))
+
+    def _to(self, ticket: Ticket) -> _Routes:
+        if ticket.pool not in self._routes:
+            raise TicketRefused(f"pool {ticket.pool} is not one of {', '.join(self._names)}")
+        return self._routes[ticket.pool]
 
     def _enough(self, *, late: bool) -> bool:
         for task in self._connecting:
@@ -111,6 +120,7 @@ class ServePools:
         self._routes[name] = _Routes(
             by_value=handle.options(method_name="infer", _by_reference=False),
             by_reference=handle.options(method_name="infer", _by_reference=True),
+            together=handle.options(method_name="infer_many", _by_reference=False),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from deployments.router.replies import Reply
@@ -32,6 +33,26 @@ class Pools(Protocol):
 
     def send(self, call: InferCall, ticket: Ticket) -> Response:
         """Start the call at exactly the ticket's replica. Raises TicketRefused for a pool nobody knows."""
+        ...
+
+
+class Responses(Protocol):
+    """Several calls on their way to a replica as one."""
+
+    async def reply(self) -> list[Reply]:
+        """One reply per call, in their order. Raises as a single call's does."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop all of them."""
+        ...
+
+
+class BulkPools(Pools, Protocol):
+    """Pools that take several calls at once."""
+
+    def send_many(self, calls: Sequence[InferCall], ticket: Ticket) -> Responses:
+        """Start calls with little data at the ticket's replica, as `send` does with one."""
         ...
 
 

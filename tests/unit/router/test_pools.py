@@ -76,14 +76,15 @@ async def opened(pools: ServePools, *, within_s: float, change: Callable[[], Non
 
 
 async def test_is_ready_when_all_replicas_are_seen(fake: FakeServe) -> None:
-    """Every handle is initialised, once, with a route for each transport."""
+    """Every handle is initialised, once, with a route for each transport and one for several calls."""
     fake.handles = {"pool-left": FakeHandle(), "pool-right": FakeHandle()}
     fake.seen = {"left", "right"}
     pools = the_pools(fake)
 
     assert await opened(pools, within_s=5)
     assert pools.ready
-    assert [taken["_by_reference"] for taken in fake.handles["pool-left"].options_taken] == [False, True]
+    taken = [(one["method_name"], one["_by_reference"]) for one in fake.handles["pool-left"].options_taken]
+    assert taken == [("infer", False), ("infer", True), ("infer_many", False)]
 
 
 async def test_an_empty_pool_is_not_waited_for_for_ever(fake: FakeServe) -> None:
