@@ -120,6 +120,18 @@ ROUTING: Final = Row(
             ),
         ),
         Panel(
+            "Not admitted",
+            "Shed before the call, by class and reason: more is asked than can be answered in time.",
+            "reqps",
+            (Query(rate("hub_shed_total", "priority", "reason"), "{{priority}} {{reason}}"),),
+        ),
+        Panel(
+            "Wait for admission",
+            "Time that requests of each class waited for a place before they were decided on.",
+            "ms",
+            _quantiles("hub_admission_wait_ms", "priority"),
+        ),
+        Panel(
             "Attempts by pool and outcome",
             "Each call has one attempt, and a second one elsewhere if a replica fails or refuses.",
             "reqps",
