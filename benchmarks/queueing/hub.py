@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -49,12 +50,26 @@ class Hub:
         )
 
     def choose(self, *, budget_ms: float, now_ms: float) -> Choice | None:
+        return self.decide(budget_ms=budget_ms, now_ms=now_ms)
+
+    def decide(
+        self, *, budget_ms: float, now_ms: float, exclude: Collection[str] = (), attempt: int = 1
+    ) -> Choice | None:
+        """What the engine chooses; None if it refuses."""
         now_ns = _ns(now_ms)
         deadline_ns = now_ns + int(min(budget_ms, _LONGEST_MS) * 1e6)
         wanted = self._wanted.model_copy(update={"deadline_ns": deadline_ns})
         beliefs = self._load.snapshot(now_ns)
         try:
-            decision = self._engine.decide(wanted, self._catalogue, beliefs, now_ns=now_ns, rng=self._rng)
+            decision = self._engine.decide(
+                wanted,
+                self._catalogue,
+                beliefs,
+                now_ns=now_ns,
+                rng=self._rng,
+                exclude=exclude,
+                attempt=attempt,
+            )
         except NothingFeasible:
             return None
         return Choice(self._numbers[decision.replica], decision.promise.p_meet, decision)

@@ -8,7 +8,7 @@ pool, slow replicas included.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from random import Random
 from typing import Final, Protocol
@@ -26,6 +26,10 @@ BURST: Final = 5.0
 BURST_MS: Final = 200.0
 BURST_EVERY: Final = 10
 """One period in so many is a burst."""
+STALLED: Final = 0.005
+"""Share of calls that stall, to between so many times their service time."""
+STALLS: Final = (50.0, 100.0)
+STALL_BUDGET_MS: Final = 25 * MEAN_MS
 LOWEST, HIGHEST = 0.3, 0.95
 LEVEL_MS: Final = 1000.0
 
@@ -97,11 +101,22 @@ def burst(*, load: float, cv: float, seed: int, requests: int) -> Trace:
     )
 
 
+def stalling(*, load: float, cv: float, seed: int, requests: int) -> Trace:
+    """All replicas are alike; a call in two hundred stalls, which a second one of the same request does not
+    share. Deadlines are 25 usual service times away, which hardly any stalled call meets.
+    """
+    rng = np.random.default_rng([seed, 1])
+    calm = homogeneous(load=load, cv=cv, seed=seed, requests=requests)
+    stalls = tuple(_stalls(rng, requests).tolist() for _ in range(2))
+    return replace(calm, stalls=stalls, budgets_ms=[STALL_BUDGET_MS] * requests)
+
+
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     "slow": slow_two_of_eight,
     "homogeneous": homogeneous,
     "antagonist": antagonist,
     "burst": burst,
+    "stalling": stalling,
 }
 
 
@@ -144,6 +159,10 @@ def moving_antagonist(rng: Random, *, until_ms: float) -> list[Shift]:
 
 
 _USUAL: Final = (1.0,) * REPLICAS
+
+
+def _stalls(rng: np.random.Generator, requests: int) -> NDArray[np.float64]:
+    return np.where(rng.random(requests) < STALLED, rng.uniform(*STALLS, size=requests), 1.0)
 
 
 def _slower(replica: int) -> tuple[float, ...]:
