@@ -1,0 +1,86 @@
+"""When a call that is late gets a second one beside it, on another replica: the first answer counts.
+
+Only where it can save the deadline: the first call will probably miss it, given how long it is out already,
+and the other candidate's quantile still fits what is left. Both follow from the ratios of actual to predicted
+completion: with S(r) the share of calls that take longer than r times the prediction,
+
+    P(miss | out for e) = S(budget / expected) / S(e / expected)
+
+A crash is no lateness: a call that has ended is never hedged. The loser is cancelled by whoever holds it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Protocol
+
+from pydantic import Field
+
+from models.base import Frozen
+from models.decision import Decision
+from routing.budget import HEDGES, AttemptBudget, BudgetConfig
+
+
+class HedgeConfig(Frozen):
+    """`p_miss` is how probable a miss must be; the budget bounds the extra calls."""
+
+    p_miss: Annotated[float, Field(gt=0, le=1)] = 0.5
+    budget: BudgetConfig = HEDGES
+
+
+class Ratios(Protocol):
+    """How actual completions relate to predicted ones; `routing.latency.Spread` is one."""
+
+    @property
+    def ordered(self) -> Sequence[float]: ...
+
+    def share_within(self, ratio: float) -> float: ...
+
+
+def p_miss(ratios: Ratios, *, expected_ms: float, elapsed_ms: float, budget_ms: float) -> float:
+    """Probability that a call which is out for `elapsed_ms` does not end within its `budget_ms`."""
+    if elapsed_ms >= budget_ms:
+        return 1.0
+    beyond_budget = 1.0 - ratios.share_within(budget_ms / expected_ms)
+    return beyond_budget / (1.0 - ratios.share_within(elapsed_ms / expected_ms))
+
+
+class HedgePolicy:
+    """The hedges of one process. Belongs to one thread."""
+
+    def __init__(self, config: HedgeConfig | None = None) -> None:
+        self._config = config or HedgeConfig()
+        self._budget = AttemptBudget(self._config.budget)
+
+    def check_after_ms(self, decision: Decision, ratios: Ratios, *, now_ns: int) -> float | None:
+        """How long after its send a first call is to be looked at if it is still out; None: not at all.
+
+        That is when a miss becomes probable, and not before the answer is expected; never, if by then too
+        little time is left for a call like this one.
+        """
+        self._budget.earn(now_ns)
+        promise, budget_ms = decision.promise, decision.budget_ms
+        late_ms = promise.expected_ms * self._late_ratio(ratios, budget_ms / promise.expected_ms)
+        return late_ms if late_ms + promise.quantile_ms <= budget_ms else None
+
+    def should(
+        self, first: Decision, other: Decision, ratios: Ratios, *, elapsed_ms: float, now_ns: int
+    ) -> bool:
+        """Whether to make the other call now; if so, it is paid for."""
+        if other.replica == first.replica or other.promise.quantile_ms > first.budget_ms - elapsed_ms:
+            return False
+        missing = p_miss(
+            ratios,
+            expected_ms=first.promise.expected_ms,
+            elapsed_ms=elapsed_ms,
+            budget_ms=first.budget_ms,
+        )
+        return missing >= self._config.p_miss and self._budget.spend(now_ns)
+
+    def _late_ratio(self, ratios: Ratios, budget_ratio: float) -> float:
+        """The smallest ratio, at least 1, from which on a miss is as probable as the configuration says."""
+        kept = len(ratios.ordered)
+        still_out = (1.0 - ratios.share_within(budget_ratio)) / self._config.p_miss
+        rank = math.ceil(round((1.0 - still_out) * (kept + 1), 9))
+        return max(1.0, ratios.ordered[min(rank, kept) - 1]) if rank > 0 else 1.0
