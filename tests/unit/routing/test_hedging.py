@@ -125,4 +125,4 @@ def test_hedges_save_stalled_calls_for_two_extra_in_a_hundred(stalls: float) -> 
         saved += first_ms > 60.0 >= end_ms
 
     assert hedges <= 0.02 * calls
-    assert saved >= (0.9 if stalls == 0.005 else 0.25) * missed
+    assert saved >= (0.8 if stalls == 0.005 else 0.25) * missed
