@@ -132,7 +132,7 @@ class ReplicaBelief:
         charged_ms = [
             max(seen, self._config.failure * mid) for seen, mid in zip(seen_ms, pool.medians, strict=True)
         ]
-        self._service.replace(charged_ms, pool, now_ns, retry=flight.retry)
+        self._service.replace(charged_ms, now_ns, retry=flight.retry)
         self.answered_ms = None
 
     def abandoned(self, flight: Flight, pool: Middle, now_ns: int) -> None:

@@ -22,9 +22,9 @@ _KNOWN: Final = 0.2
 class SpeedMemory(Frozen):
     """How beliefs of speed follow and fade.
 
-    `gain` weighs a new answer against a belief of just now. What was seen fades towards the pool's median
-    with `relax_ms`; that doubles each time a retry finds the replica slow again, up to `longest_relax_ms`.
-    `slow` is the multiple of the median from which a replica is slow.
+    `gain` weighs a new answer against a belief of just now. The ratio of what was seen to the pool's median
+    fades towards 1 with `relax_ms`; that doubles each time a retry finds the replica slow again, up to
+    `longest_relax_ms`. `slow` is the multiple of the median from which a replica is slow.
     """
 
     gain: float = 0.2
@@ -81,7 +81,7 @@ class ServiceTime:
 
     def learn(self, seen_ms: Sequence[float], pool: Middle, now_ns: int, *, retry: bool) -> None:
         """Take the service times that one call speaks of. The more a belief has faded the less it resists."""
-        if seen_ms[pool.best] <= self._memory.slow * pool.service_ms:
+        if not self._slow_again(seen_ms[pool.best], pool):
             self._confirmed = 0
         elif retry:
             self._confirmed += 1
@@ -91,10 +91,10 @@ class ServiceTime:
         self._seen_ms = [new + (was - new) * resists for new, was in zip(seen_ms, old, strict=True)]
         self._seen_ns = now_ns
 
-    def replace(self, seen_ms: Sequence[float], pool: Middle, now_ns: int, *, retry: bool) -> None:
-        """The same, without regard to what was believed before."""
-        self._seen_ms = None
-        self.learn(seen_ms, pool, now_ns, retry=retry)
+    def replace(self, slow_ms: Sequence[float], now_ns: int, *, retry: bool) -> None:
+        """Take service times that are slow for sure, which needs no retry to be confirmed."""
+        self._confirmed = max(1, self._confirmed + retry)
+        self._seen_ms, self._seen_ns = list(slow_ms), now_ns
 
     def of_completion(self, elapsed_ns: int, ahead: float) -> list[float]:
         """The service time in ms that a completion speaks of, per guess."""
@@ -104,7 +104,12 @@ class ServiceTime:
         if self._seen_ms is None:
             return list(medians)
         left = self._left(now_ns)
-        return [mid + (was - mid) * left for was, mid in zip(self._seen_ms, medians, strict=True)]
+        return [mid * (was / mid) ** left for was, mid in zip(self._seen_ms, medians, strict=True)]
+
+    def _slow_again(self, seen_ms: float, pool: Middle) -> bool:
+        """Nearer to how slow it was than to the median, by ratio: one hiccup is no confirmation."""
+        was_ms = pool.service_ms if self._seen_ms is None else self._seen_ms[pool.best]
+        return seen_ms > max(self._memory.slow * pool.service_ms, math.sqrt(was_ms * pool.service_ms))
 
     def _left(self, now_ns: int) -> float:
         doubled_ms = self._memory.relax_ms * 2.0 ** min(self._confirmed, 16)
