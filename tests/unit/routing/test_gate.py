@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from routing.gate import ERRORS, UNREACHABLE, Ejection, ErrorGate, GateConfig, barred
@@ -68,6 +70,80 @@ def test_success_ends_being_unreachable_but_no_ejection_for_errors() -> None:
     failures_until_out(gate, 0)
     assert not gate.succeeded()
     assert gate.ejection is not None
+
+
+def ejected(cause: str) -> ErrorGate:
+    """A gate that is out from time 0."""
+    gate = ErrorGate(CONFIG)
+    if cause == ERRORS:
+        failures_until_out(gate, 0)
+    else:
+        gate.unreachable(0)
+    return gate
+
+
+def half_open(cause: str) -> tuple[ErrorGate, int]:
+    """A gate whose ejection has just ended, and the time."""
+    gate = ejected(cause)
+    assert gate.ejection
+    return gate, gate.ejection.until_ns
+
+
+@pytest.mark.parametrize("cause", [ERRORS, UNREACHABLE])
+def test_after_an_ejection_one_probe_keeps_all_others_out(cause: str) -> None:
+    """The first call that leaves is the probe; while it is out, the replica is barred like one ejected."""
+    gate, now_ns = half_open(cause)
+    assert not ejected(cause).sent(now_ns - 1)
+    assert gate.sent(now_ns)
+    assert gate.ejection
+
+    assert set(barred(range(3), {0: gate.ejection}, CONFIG, now_ns + 1).replicas) == {0}
+    assert not gate.sent(now_ns + 1)
+
+
+@pytest.mark.parametrize("cause", [ERRORS, UNREACHABLE])
+def test_probe_that_succeeds_closes(cause: str) -> None:
+    """One success is enough to be in the choice like any other."""
+    gate, now_ns = half_open(cause)
+    gate.sent(now_ns)
+
+    assert gate.succeeded()
+    assert gate.ejection is None
+    assert not gate.sent(now_ns)
+
+
+def test_probe_that_fails_ejects_for_twice_as_long() -> None:
+    """Even if the error average had come down meanwhile."""
+    gate, now_ns = half_open(ERRORS)
+    for _ in range(2):
+        gate.succeeded()
+    gate.sent(now_ns)
+
+    assert gate.failed(now_ns)
+    assert gate.ejection == Ejection(ERRORS, now_ns + 2 * SECOND)
+    assert not gate.failed(now_ns + 1)
+
+
+@pytest.mark.parametrize("cause", [ERRORS, UNREACHABLE])
+def test_probe_without_a_verdict_or_without_end_lets_the_next_try(cause: str) -> None:
+    """Neither a probe that was cancelled nor one that never comes back keeps a replica out for ever."""
+    gate, now_ns = half_open(cause)
+    gate.sent(now_ns)
+    assert gate.undecided(now_ns + 1)
+    assert gate.sent(now_ns + 1)
+    assert gate.sent(now_ns + 1 + CONFIG.probe_ms * 1_000_000)
+    assert not ErrorGate(CONFIG).undecided(0)
+
+
+def test_state_survives_export_in_the_middle_of_a_probe() -> None:
+    """A replayed gate decides as the recorded one did."""
+    gate, now_ns = half_open(ERRORS)
+    gate.sent(now_ns)
+    again = ErrorGate(CONFIG)
+    again.restore(json.loads(json.dumps(gate.export())))
+
+    assert again.failed(now_ns) == gate.failed(now_ns) is True
+    assert again.ejection == gate.ejection
 
 
 @pytest.mark.parametrize("cause", [ERRORS, UNREACHABLE])
