@@ -20,6 +20,7 @@ HubError
 |   +-- AppendUnknown             the record may or may not be in the log
 |   +-- TopicMismatch | BrokerUnavailable | StaleWriter | OwnershipLost
 +-- StoreUnavailable              what may be lost is away for now; nobody waited for it
++-- AlreadyRecording              one recording at a time
 +-- CardRejected                  a model artefact or its card failed a check
 +-- ConfigError                   configuration or a secret is missing or wrong
 
@@ -292,6 +293,14 @@ class StoreUnavailable(HubError):
 
     code = "store_unavailable"
     http_status = 503
+    retryable = True
+
+
+class AlreadyRecording(HubError):
+    """This gateway records for somebody else; wait `retry_after_s`."""
+
+    code = "already_recording"
+    http_status = 409
     retryable = True
 
 

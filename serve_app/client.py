@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import httpx2
@@ -37,6 +39,19 @@ class HubClient:
         if answer.is_success:
             return answer.json() if answer.content else None
         raise _refusal(answer)
+
+    @contextmanager
+    def stream(self, method: str, path: str, *, body: Any = None) -> Iterator[Iterator[bytes]]:
+        """The answer in pieces as they come, however long that takes; Refused if it breaks off."""
+        endless = httpx2.Timeout(30.0, read=None)
+        try:
+            with self._http.stream(method, path, json=body, timeout=endless) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _refusal(answer)
+                yield answer.iter_bytes()
+        except httpx2.TransportError as error:
+            raise Refused(f"the answer of {self._http.base_url} broke off: {error}") from error
 
 
 def _refusal(answer: httpx2.Response) -> Refused:

@@ -18,6 +18,7 @@ from deployments.gateway.limits import RateLimiter
 from deployments.gateway.markets import Markets
 from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWriter
 from deployments.gateway.tokens import TokenVerifier
+from deployments.router.recorder import Recorder
 from models.answer import Router
 from models.card import ModelCard
 from models.decision import Decision
@@ -49,7 +50,8 @@ class DecidingRouter(Router, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What the routes and the pipeline use. `clock` is wall time in ns, `monotonic` in seconds.
+    """What the routes and the pipeline use. `clock` is wall time in ns, `monotonic` in seconds, `gateway` the
+    name of this replica.
 
     `public_docs` opens `/docs` and `/openapi.json` without a token, for a local hub.
     """
@@ -60,6 +62,7 @@ class Services:
     markets: Markets
     last_good: LastGoodAnswers
     decisions: DecisionLog
+    recorder: Recorder
     subscriptions: SubscriptionWriter
     subscribed: SubscriptionReader
     backfill: SignalBackfill
@@ -69,6 +72,7 @@ class Services:
     clock: Callable[[], int]
     monotonic: Callable[[], float]
     rng: Random = field(repr=False)
+    gateway: str = "gateway"
     public_docs: bool = False
     max_body_bytes: int = 32 << 20
     body_timeout_s: float = 10.0

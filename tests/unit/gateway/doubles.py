@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -22,6 +23,7 @@ from deployments.gateway.markets import Markets
 from deployments.gateway.services import Services
 from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWriter
 from deployments.gateway.tokens import LocalTokens, TokenVerifier, mint
+from deployments.router.recorder import Recorder
 from messaging.memory import MemoryBus, MemoryFeed, MemoryLog, MemoryMarket, Process
 from messaging.topics import create_topics
 from models.answer import Answer
@@ -38,12 +40,14 @@ from models.request import Requirements
 from models.secret import SecretRef
 from models.strategy import Strategy
 from models.task import CONTEXT_FEATURES, WINDOW
+from routing.load import LoadTable
 from storage.memory import MemoryFastStore
 from storage.ports import FastStore
 
 SECRET = "kGq8yTz2Vw5RmX1cLh7NbP4sDf9JaE6u0Qo3"
 SECRET_ENV = "HUB_TEST_TOKEN_SECRET"
 TOKENS = LocalTokens(secret=SecretRef(env=SECRET_ENV))
+PROFILES = Path(__file__).parents[3] / "config" / "profiles.yaml"
 STRATEGY = Strategy(
     name="momentum", version="1", symbols=("EURUSD", "NZDUSD"), bar_ms=10_000, horizon_ms=60_000
 )
@@ -264,6 +268,7 @@ async def make_hub(
         "markets": Markets(feed, [STRATEGY]),
         "last_good": LastGoodAnswers(store, clock),
         "decisions": DecisionLog(store=store, bus=bus, meter=meter),
+        "recorder": Recorder(PROFILES.read_text(), LoadTable(), clock=clock),
         "subscriptions": SubscriptionWriter(bus),
         "subscribed": SubscriptionReader(bus),
         "backfill": SignalBackfill(bus),

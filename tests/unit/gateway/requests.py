@@ -11,6 +11,7 @@ DECISION_ID = "d" * 32
 BODIES: dict[str, dict[str, Any]] = {
     "/api/v1/route": TASK,
     "/api/v1/infer": TASK | {"symbol": "EURUSD"},
+    "/api/v1/routing/recording": {"seconds": 0.01},
 }
 PARAMETERS = {
     "{name}": "ridge",

@@ -21,7 +21,9 @@ SUBSCRIPTION: Final = "/api/v1/subscriptions/{strategy}/{symbol}"
 OBJECTS: Final = {DECISION, SIGNAL, ("GET", SUBSCRIPTION), ("DELETE", SUBSCRIPTION)}
 OWN_LISTS: Final = {("GET", "/api/v1/subscriptions"), ("GET", "/api/v1/signals")}
 OWN_WRITES: Final = {("PUT", SUBSCRIPTION), ("POST", "/api/v1/route"), ("POST", "/api/v1/infer")}
-ADMIN_ONLY: Final = {operation for operation in OPERATIONS if operation[1].startswith("/api/config/")}
+ADMIN_ONLY: Final = {
+    operation for operation in OPERATIONS if operation[1].startswith(("/api/config/", "/api/v1/routing/"))
+}
 SHARED: Final = {
     ("GET", "/health"),
     ("GET", "/api/health/kafka/topics"),
