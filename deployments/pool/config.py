@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
+from deployments.router.names import LOCAL_POOL
 from models.base import Frozen
 from models.card import ModelName
 
-PoolName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+
+def _not_local(name: str) -> str:
+    if name == LOCAL_POOL:
+        raise ValueError(f"the name {LOCAL_POOL!r} is taken by the pool inside each caller")
+    return name
+
+
+PoolName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$"), AfterValidator(_not_local)]
 
 
 class PoolConfig(Frozen):

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+LOCAL_POOL: Final = "local"
+"""The pool inside the caller; no Serve application is called so."""
+
 
 def pool_app(pool: str) -> str:
     """Name of a pool's deployment, and of its Serve application if it has one of its own."""

@@ -23,10 +23,13 @@ class RunTimes:
         self._warm: dict[int, tuple[float, float]] = {}
         self._slowdown = 1.0
 
+    def warm_ms(self, rows: int) -> float:
+        """What such a run takes by the card; infinite for a model that was never measured."""
+        return self._warm_at(rows)[0]
+
     def usual_ms(self, rows: int) -> float:
-        """What such a run takes as a rule; infinite for a model that was never measured."""
-        p50_ms, _ = self._warm_at(rows)
-        return p50_ms * self._slowdown
+        """What such a run takes as a rule."""
+        return self.warm_ms(rows) * self._slowdown
 
     def high_ms(self, rows: int) -> float:
         """What such a run takes at the warm profile's p99: deadlines are held against this."""
@@ -35,7 +38,7 @@ class RunTimes:
 
     def observe(self, rows: int, took_ms: float) -> None:
         """Take one run into account."""
-        p50_ms, _ = self._warm_at(rows)
+        p50_ms = self.warm_ms(rows)
         if math.isfinite(p50_ms) and took_ms > 0:
             self._slowdown += (took_ms / p50_ms - self._slowdown) * _GAIN
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -116,10 +117,10 @@ class InferenceWorker:
             return self._refusal(call, error)
         return self._reports.reply(call, part, model.card, arrived_ns=arrived_ns)
 
-    def usual_ms(self, call: InferCall) -> float:
-        """What a run of this call alone takes as a rule; infinite if nobody knows."""
+    def warm_ms(self, call: InferCall) -> float:
+        """What a run of this call alone takes by the model's card; infinite if nobody knows."""
         times = self._times.get(call.model)
-        return times.usual_ms(len(call.window)) if times else float("inf")
+        return times.warm_ms(len(call.window)) if times else math.inf
 
     async def check(self) -> None:
         """Run one row through the next model in turn; raises what the model raises."""
