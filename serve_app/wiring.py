@@ -21,7 +21,7 @@ from deployments.pool.config import PoolConfig
 from deployments.pool.deployment import build_pool
 from deployments.registry.config import RegistryConfig
 from deployments.registry.deployment import build_registry
-from deployments.router.config import RouterConfig
+from deployments.router.config import LocalConfig, RouterConfig
 from models.strategy import Strategy, load_strategies
 from serve_app.settings import HubSettings, PoolSettings, read_text, resolved
 
@@ -32,9 +32,7 @@ APP: Final = "hub"
 def build_hub(settings: HubSettings) -> Application:
     """The whole hub. Cheap: reads configuration files, connects to nothing, resolves no secret."""
     strategies = load_strategies(read_text(settings.strategies))
-    router = RouterConfig(
-        pools=tuple(pool.name for pool in settings.pools), profiles=read_text(settings.profiles)
-    )
+    router = router_config(settings)
     beside = (
         *(build_pool(pool_config(settings, pool)) for pool in settings.pools),
         build_registry(RegistryConfig(repository=_repository(settings), kafka=settings.kafka)),
@@ -42,6 +40,16 @@ def build_hub(settings: HubSettings) -> Application:
         build_fanout(fanout_config(settings, strategies)),
     )
     return build_gateway(gateway_config(settings, router, strategies), beside=beside)
+
+
+def router_config(settings: HubSettings) -> RouterConfig:
+    """What gateway and forecaster need in order to route."""
+    quick_ms = settings.local_model_ms
+    return RouterConfig(
+        pools=tuple(pool.name for pool in settings.pools),
+        profiles=read_text(settings.profiles),
+        local=LocalConfig(repository=_repository(settings), max_ms=quick_ms) if quick_ms else None,
+    )
 
 
 def pool_config(settings: HubSettings, pool: PoolSettings) -> PoolConfig:

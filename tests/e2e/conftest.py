@@ -62,7 +62,13 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpHub]:
     if reason := missing_reason():
         without_kafka(reason)
     state = tmp_path_factory.mktemp("state")
-    environment = {**os.environ, "XDG_STATE_HOME": str(state), "RAY_AUTH_MODE": "disabled", "COLUMNS": "200"}
+    environment = {
+        **os.environ,
+        "XDG_STATE_HOME": str(state),
+        "RAY_AUTH_MODE": "disabled",
+        "COLUMNS": "200",
+        "HUB_LOCAL_MODEL_MS": "0",  # calls go to replicas, so that their deaths are felt
+    }
     log = (state / "up.log").open("w+")
     port = str(free_port())
     process = subprocess.Popen(
