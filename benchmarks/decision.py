@@ -55,7 +55,8 @@ class Hub:
         self._engine = Engine(load_profiles(_PROFILES.read_text()))
         self._catalogue = Catalogue.of(cards, version=1)
         self._load = LoadTable()
-        self._load.replicas_updated("pool", [(f"replica-{i}", _meta(cards)) for i in range(REPLICAS)])
+        replicas = [(f"replica-{i}", _meta(cards)) for i in range(REPLICAS)]
+        self._load.replicas_updated("pool", replicas, now_ns=time.time_ns())
         self._rng = Random(candidates)
         self._seq = 0
         self._wanted = Requirements(
@@ -76,7 +77,7 @@ class Hub:
         known = time.perf_counter_ns()
         decision = self._engine.decide(self._wanted, self._catalogue, beliefs, now_ns=now_ns, rng=self._rng)
         decided = time.perf_counter_ns()
-        flight = self._load.sent(decision, rows=2)
+        flight = self._load.sent(decision, rows=2, now_ns=now_ns)
         self._load.finished(
             flight, outcome=Outcome.OK, elapsed_ms=5.0, now_ns=now_ns, report=self._report(decision.replica)
         )

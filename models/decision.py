@@ -92,6 +92,13 @@ class Degradation(StrEnum):
     LAST_GOOD = "last_good"
 
 
+class Execution(StrEnum):
+    """Where the answer is computed: in a replica's process, or in the caller's own."""
+
+    REMOTE = "remote"
+    LOCAL = "local"
+
+
 class FilterCount(Frozen):
     """How many candidates a filter removed, with one of them as the example and the reason for it.
 
@@ -156,6 +163,7 @@ Shortlist = Annotated[
 class Decision(Computed):
     """A whole decision record. `catalogue_version` is an offset of `hub.models`, `evidence_cursor` the
     position evidence was folded to, `seed` what the tie-break used, `config_id` the hash of the profile.
+    `explored` says that another replica than the best was tried, to learn of it.
     """
 
     decision_id: str
@@ -177,6 +185,8 @@ class Decision(Computed):
     degradation: Degradation = Degradation.NONE
     reason: str
     panic: bool = False
+    execution: Execution = Execution.REMOTE
+    explored: bool = False
 
     def ticket(self, deadline_ns: int) -> Ticket:
         return Ticket(

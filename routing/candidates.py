@@ -6,24 +6,28 @@ call is in `evaluation.py`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import itemgetter
+from typing import Any, Final
 
 import numpy as np
 
 from models.card import ModelKey
-from models.decision import Decision, Degradation, FilterCount, Promise
+from models.decision import Decision, Degradation, Execution, FilterCount, Promise
 from models.request import Requirements
 from models.task import INTERVAL_LEVELS
 from routing.catalogue import Catalogue
 from routing.gate import Barred, Ejection, barred
 from routing.latency import Floats
 from routing.load import LoadSnapshot
-from routing.placement import Indices, Placement
+from routing.placement import Cohort, Indices, Placement
 from routing.plugin import Filter, Traits
 from routing.profiles import Profile
 from routing.refusals import empty_catalogue, no_model_matches
+
+SEEDS: Final = 1 << 53
+"""Seeds are drawn below this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +41,6 @@ class MatchingModel:
     promised: Mapping[str, float | None]
 
 
-_Place = tuple[MatchingModel, int, int]
-"""A matching model, its cell and its replica."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Match:
     """The matching models of one catalogue for one kind of request, and what the filters removed."""
@@ -50,34 +50,46 @@ class Match:
     counts: tuple[FilterCount, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One row: a matching model on a replica. `group` is where its spreads are; `fixed` is a decision's
-    record, filled in with what every decision for it has in common.
+@dataclass(frozen=True, slots=True, eq=False)
+class Hosts:
+    """The replicas of one cohort that a request may go to; `ranks` takes theirs out of all replicas' ranks.
+
+    `fixed` is what all decisions for the cohort have in common, as a decision's fields.
     """
 
-    model: MatchingModel
-    pool: str
-    replica: str
-    group: int
+    cohort: Cohort
+    replicas: tuple[int, ...]
+    ranks: Callable[[Sequence[float]], tuple[float, ...]]
     fixed: Mapping[str, Any]
+
+    def nearest(self, load: LoadSnapshot, seed: int) -> int:
+        """The replica of least rank; of equal ones one at random."""
+        ranks = self.ranks(load.ranks)
+        least = min(ranks)
+        equal = ranks.count(least)
+        if equal == 1:
+            return self.replicas[ranks.index(least)]
+        tied = [replica for replica, rank in zip(self.replicas, ranks, strict=True) if rank == least]
+        return tied[seed * equal // SEEDS]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """The rows of a choice with parallel arrays, in (model, replica) order; good until `until_ns` for as long
-    as the catalogue, the placement and the ejections are the same objects.
+    """What a choice is made among: rows of (model, cohort), each standing for the cohort's replicas.
 
-    `trait_scores` is the part of the score that load does not change, `ties` the tie-break if that is so too.
+    Parallel to the rows: `models`, their `groups`, the number of their `hosts`, the part of the score that
+    load does not change and the tie-break if that is so too. Good until `until_ns` for as long as catalogue,
+    placement and ejections are the same objects.
     """
 
     match: Match
     placement: Placement
     ejections: Mapping[int, Ejection]
     until_ns: float
-    rows: tuple[Candidate, ...]
-    cells: Indices
-    replicas: Indices
+    models: tuple[MatchingModel, ...]
+    groups: Indices
+    hosts: tuple[Hosts, ...]
+    host_of: Indices
     trait_scores: Floats
     ties: Floats | None
     counts: tuple[FilterCount, ...]
@@ -90,10 +102,6 @@ class Candidates:
             and self.ejections is load.ejections
             and now_ns < self.until_ns
         )
-
-    def on(self, replicas: Collection[str]) -> list[int]:
-        """Rows on any of the replicas named."""
-        return [number for number, row in enumerate(self.rows) if row.replica in replicas]
 
 
 def match_models(filters: Sequence[Filter], wanted: Requirements, catalogue: Catalogue) -> Match:
@@ -112,53 +120,74 @@ def match_models(filters: Sequence[Filter], wanted: Requirements, catalogue: Cat
 
 
 def compile_candidates(match: Match, profile: Profile, load: LoadSnapshot, now_ns: int) -> Candidates:
-    """The rows of a match on the replicas known, less those that the error gate keeps out."""
+    """The rows of a match on the cohorts known, less the replicas that the error gate keeps out."""
     placement = load.placement
-    held = [
-        (model, placement.holders[model.name]) for model in match.models if model.name in placement.holders
-    ]
-    hosts = {int(replica) for _, holders in held for replica in holders.replicas}
-    gate = barred(hosts, load.ejections, load.config.gate, now_ns)
-    places = [
-        (model, int(cell), int(replica))
-        for model, holders in held
-        for cell, replica in zip(holders.cells, holders.replicas, strict=True)
-        if int(replica) not in gate.replicas
+    names = {model.name: model for model in match.models}
+    held = [(cohort, names.keys() & cohort.groups.keys()) for cohort in placement.cohorts]
+    held = [(cohort, models) for cohort, models in held if models]
+    everyone = {replica for cohort, _ in held for replica in cohort.replicas}
+    gate = barred(everyone, load.ejections, load.config.gate, now_ns)
+    open_hosts = [(cohort, models, _allowed(cohort, gate)) for cohort, models in held]
+    open_hosts = [entry for entry in open_hosts if entry[2]]
+    rows = [
+        (model, host, cohort.groups[model.name])
+        for host, (cohort, models, _) in enumerate(open_hosts)
+        for model in match.models
+        if model.name in models
     ]
     traits = Traits(
-        cost=np.array([model.cost for model, _, _ in places], dtype=float),
-        skill_lower=np.array([model.skill_lower for model, _, _ in places], dtype=float),
+        cost=np.array([model.cost for model, _, _ in rows], dtype=float),
+        skill_lower=np.array([model.skill_lower for model, _, _ in rows], dtype=float),
     )
-    common = {
-        "profile": profile.name,
-        "config_id": profile.config_id,
-        "reason": profile.rule,
-        "catalogue_version": match.catalogue.version,
-        "evidence_cursor": match.catalogue.evidence_cursor,
-        "candidates": len(places),
-        "degradation": Degradation.NONE,
-        "panic": gate.panic,
-    }
+    pairs = sum(len(models) * len(allowed) for _, models, allowed in open_hosts)
+    common = _common(profile, match, pairs=pairs, panic=gate.panic)
     return Candidates(
         match=match,
         placement=placement,
         ejections=load.ejections,
         until_ns=gate.until_ns,
-        rows=tuple(_candidate(placement, common, place) for place in places),
-        cells=np.array([cell for _, cell, _ in places], dtype=np.intp),
-        replicas=np.array([replica for _, _, replica in places], dtype=np.intp),
+        models=tuple(model for model, _, _ in rows),
+        groups=np.array([group for _, _, group in rows], dtype=np.intp),
+        hosts=tuple(_hosts(cohort, allowed, common) for cohort, _, allowed in open_hosts),
+        host_of=np.array([host for _, host, _ in rows], dtype=np.intp),
         trait_scores=profile.trait_scores(traits),
         ties=profile.trait_ties.of_traits(traits) if profile.trait_ties else None,
         counts=(*match.counts, _unplaced(match, placement), _ejected(placement, gate)),
     )
 
 
-def _candidate(placement: Placement, common: Mapping[str, Any], place: _Place) -> Candidate:
-    model, cell, replica = place
-    pool, name = placement.pool_of(replica), placement.replicas[replica]
-    blank = dict.fromkeys(Decision.model_fields)
-    fixed = {**blank, **common, "chosen": model.key, "pool": pool, "replica": name}
-    return Candidate(model, pool, name, placement.group_of[cell], fixed)
+def _allowed(cohort: Cohort, gate: Barred) -> tuple[int, ...]:
+    return tuple(replica for replica in cohort.replicas if replica not in gate.replicas)
+
+
+def _common(profile: Profile, match: Match, *, pairs: int, panic: bool) -> dict[str, Any]:
+    """What all decisions among the same candidates have in common."""
+    return {
+        **dict.fromkeys(Decision.model_fields),
+        "profile": profile.name,
+        "config_id": profile.config_id,
+        "reason": profile.rule,
+        "catalogue_version": match.catalogue.version,
+        "evidence_cursor": match.catalogue.evidence_cursor,
+        "candidates": pairs,
+        "degradation": Degradation.NONE,
+        "explored": False,
+        "panic": panic,
+    }
+
+
+def _hosts(cohort: Cohort, replicas: tuple[int, ...], common: Mapping[str, Any]) -> Hosts:
+    execution = Execution.LOCAL if cohort.local else Execution.REMOTE
+    fixed = {**common, "pool": cohort.pool, "execution": execution}
+    return Hosts(cohort, replicas, taker(replicas), fixed)
+
+
+def taker(replicas: tuple[int, ...]) -> Callable[[Sequence[float]], tuple[float, ...]]:
+    """A function that takes the entries of these replicas out of a sequence over all."""
+    if len(replicas) == 1:
+        only = replicas[0]
+        return lambda values: (values[only],)
+    return itemgetter(*replicas)
 
 
 def _models(wanted: Requirements, catalogue: Catalogue, kept: Indices) -> tuple[MatchingModel, ...]:
@@ -191,7 +220,7 @@ def _count(judge: Filter, wanted: Requirements, catalogue: Catalogue, removed: I
 
 
 def _unplaced(match: Match, placement: Placement) -> FilterCount:
-    missing = [model.name for model in match.models if model.name not in placement.holders]
+    missing = [model.name for model in match.models if model.name not in placement.models]
     if not missing:
         return FilterCount(name="placed", removed=0)
     return FilterCount(

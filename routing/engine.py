@@ -2,7 +2,7 @@
 
     requirements + catalogue   -> matching models       filters/, kept per catalogue
     matching models + replicas -> candidates            error gate, kept per placement
-    candidates + load          -> completion, scores    latency.py, scorers/
+    candidates + load          -> completion, scores    evaluation.py, scorers/
     scores + seed              -> one choice            pickers/
     the choice                 -> Decision              promise and ticket; explained only when read
 
@@ -12,6 +12,7 @@ Pure: the clock, the load and the randomness are arguments; with the same ones t
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from operator import attrgetter
 from random import Random
 from typing import Final
@@ -21,7 +22,8 @@ from models.ids import random_id
 from models.request import Requirements
 from routing.candidates import Candidates, compile_candidates, match_models
 from routing.catalogue import Catalogue
-from routing.evaluation import evaluate
+from routing.evaluation import Evaluation
+from routing.explanation import filters, refusal, shortlist
 from routing.load import LoadSnapshot
 from routing.placement import size_of
 from routing.profiles import Profile, Profiles
@@ -75,24 +77,32 @@ class Engine:
         if budget_ms <= 0.0:
             raise deadline_expired(budget_ms)
         candidates = self._candidates(profile, wanted, catalogue, load=load, now_ns=now_ns)
-        evaluation = evaluate(
-            candidates, profile, load, size=size_of(wanted.rows), budget_ms=budget_ms, exclude=exclude
+        evaluation = Evaluation(
+            candidates,
+            profile,
+            load,
+            size=size_of(wanted.rows),
+            budget_ms=budget_ms,
+            seed=rng.getrandbits(SEED_BITS),
+            exclude=exclude,
         )
-        seed = rng.getrandbits(SEED_BITS)
-        row = evaluation.pick(profile, seed)
-        if row is None:
-            raise evaluation.refusal()
+        choice = evaluation.choose()
+        if choice is None:
+            raise refusal(evaluation)
         return Decision.computed(
             {
-                **candidates.rows[row].fixed,
+                **candidates.hosts[candidates.host_of.item(choice.row)].fixed,
+                "chosen": candidates.models[choice.row].key,
+                "replica": load.placement.replicas[choice.replica],
                 "decision_id": random_id(rng),
                 "decided_ns": now_ns,
-                "seed": seed,
+                "seed": evaluation.seed,
                 "attempt": attempt,
                 "budget_ms": budget_ms,
-                "filters": Rendered(evaluation.filters),
-                "shortlist": Rendered(evaluation.shortlist),
-                "promise": evaluation.promise(row),
+                "filters": Rendered(partial(filters, evaluation)),
+                "shortlist": Rendered(partial(shortlist, evaluation)),
+                "promise": evaluation.promise(choice),
+                "explored": choice.explored,
             }
         )
 

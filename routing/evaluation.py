@@ -1,6 +1,9 @@
-"""One decision's numbers: predicted completion, feasibility and score of every candidate.
+"""One decision's numbers: predicted completion, score and feasibility, of as few candidates as will do.
 
-Kept as arrays; the readable form is rendered when somebody asks for it.
+Between replicas of a cohort only their load differs, so the best of them is the best for every model: first
+the nearest replica of each cohort, then all models on those few (`Rows`). Where the one that scores best fits
+the deadline, it is the best of all that fit, and no other needs the test. Only where it does not, or where a
+picker asks for it, every (model, replica) pair is looked at (`Pairs`); so is it to explain a decision.
 """
 
 from __future__ import annotations
@@ -10,147 +13,141 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from models.decision import CandidateView, FilterCount, Promise
-from models.errors import NothingFeasible
-from routing.candidates import Candidates
-from routing.latency import Completion, Floats
+from models.decision import Promise
+from routing.candidates import SEEDS, Candidates
+from routing.catalogue import Mask
+from routing.latency import Completion
 from routing.load import LoadSnapshot
+from routing.pairs import Pairs
 from routing.profiles import Profile
-from routing.refusals import RETRY_S, nowhere_to_run
 
-SHORTLIST: Final = 64
-_LATE: Final = -1.0
-_EXCLUDED: Final = -2.0
+_MIX: Final = 0x9E3779B97F4A7C15
+_WORD: Final = (1 << 64) - 1
 
 
-class Evaluation(NamedTuple):
-    """`scores` are those of the profile; negative for candidates that are late or excluded."""
+class Choice(NamedTuple):
+    """A row of the candidates on one of its cohort's replicas, with what can be promised of it."""
 
-    candidates: Candidates
-    load: LoadSnapshot
-    size: int
-    completion: Completion
-    scores: Floats
+    row: int
+    replica: int
+    expected_ms: float
+    quantile_ms: float
+    explored: bool = False
 
-    def pick(self, profile: Profile, seed: int) -> int | None:
-        """The row that the profile's picker chooses; None if no candidate fits."""
-        if not self.candidates.rows:
+
+class Evaluation:
+    """Everything one decision depends on, and what follows from it. Never changed once it was made."""
+
+    __slots__ = ("_pairs", "budget_ms", "candidates", "exclude", "load", "profile", "seed", "size")
+
+    def __init__(
+        self,
+        candidates: Candidates,
+        profile: Profile,
+        load: LoadSnapshot,
+        *,
+        size: int,
+        budget_ms: float,
+        seed: int,
+        exclude: Collection[str],
+    ) -> None:
+        self.candidates = candidates
+        self.profile = profile
+        self.load = load
+        self.size = size
+        self.budget_ms = budget_ms
+        self.seed = seed
+        self.exclude = exclude
+        self._pairs: Pairs | None = None
+
+    def choose(self) -> Choice | None:
+        """The candidate that the profile's picker prefers among those that fit; None if none does."""
+        if not self.candidates.hosts:
             return None
-        ties = profile.live_ties.of_completion(self.completion) if profile.live_ties else self.candidates.ties
-        return profile.picker.pick(self.scores, ties, seed)
+        if self.profile.picker.every_pair or self.exclude:
+            return self._any_pair()
+        best = self._nearest()
+        if best is None or best.quantile_ms > self.budget_ms:
+            return self._any_pair()
+        return self._explored(best) if self.profile.explore.share else best
 
-    def p_meet(self, row: int) -> float:
+    def predicted(self, row: int, replica: int) -> Choice:
+        """Shortest expected delay: service time, times what the replica makes of it, plus the way."""
+        candidates, load = self.candidates, self.load
+        group, standing = candidates.groups.item(row), load.standings[replica]
+        service_ms = load.service_ms[self.size].item(group)
+        expected_ms = service_ms * standing.slowdown + load.hop_ms[load.placement.metas[replica].pool]
+        tail = load.tail[self.size][standing.depth].item(group)
+        return Choice(row, replica, expected_ms, expected_ms * tail)
+
+    def p_meet(self, choice: Choice) -> float:
         """Probability that the candidate answers within the budget."""
-        completion = self.completion
-        spread = self.load.spreads[self.candidates.rows[row].group][self.size]
-        quantile_ms = completion.quantile_ms.item(row)
-        return spread.share_within(completion.budget_ms / quantile_ms * spread.tail)
+        group, depth = self.candidates.groups.item(choice.row), self.load.standings[choice.replica].depth
+        spread = self.load.spread((group, self.size, depth))
+        return spread.share_within(self.budget_ms / choice.quantile_ms * spread.tail)
 
-    def promise(self, row: int) -> Promise:
+    def promise(self, choice: Choice) -> Promise:
         return Promise.computed(
             {
-                **self.candidates.rows[row].model.promised,
-                "expected_ms": self.completion.expected_ms.item(row),
-                "quantile_ms": self.completion.quantile_ms.item(row),
-                "p_meet": self.p_meet(row),
+                **self.candidates.models[choice.row].promised,
+                "expected_ms": choice.expected_ms,
+                "quantile_ms": choice.quantile_ms,
+                "p_meet": self.p_meet(choice),
             }
         )
 
-    def shortlist(self) -> tuple[CandidateView, ...]:
-        """The best candidates, best first; late ones by how soon they could answer."""
-        order = np.lexsort((self.completion.quantile_ms, -self.scores))
-        kept = order[self.scores[order] != _EXCLUDED]
-        return tuple(self._view(int(row)) for row in kept[:SHORTLIST])
+    @property
+    def pairs(self) -> Pairs:
+        """Every (model, replica) pair; computed once, when somebody asks."""
+        if self._pairs is None:
+            self._pairs = Pairs.of(
+                self.candidates, self.load, self.profile, size=self.size, budget_ms=self.budget_ms
+            )
+        return self._pairs
 
-    def filters(self) -> tuple[FilterCount, ...]:
-        """What each filter removed, ending with those that depend on this request alone."""
-        return (
-            *self.candidates.counts,
-            self._removed("excluded", _EXCLUDED),
-            self._removed("deadline", _LATE),
-        )
+    def fitting(self) -> Mask:
+        """Of every pair, whether it may be chosen: it fits the deadline and is not excluded."""
+        return ~(self.pairs.late | self.excluded())
 
-    def refusal(self) -> NothingFeasible:
-        """Why none can be chosen: the one that comes nearest, and when to ask again."""
-        order = self.shortlist()
-        if not order:
-            return nowhere_to_run(self.filters())
-        nearest = max(order, key=lambda view: view.p_meet)
-        fastest = order[0]
-        budget_ms = self.completion.budget_ms
-        return NothingFeasible(
-            f"no candidate is sure to answer within {budget_ms:.1f} ms; the fastest, {fastest.model} on "
-            f"{fastest.replica}, may take {fastest.quantile_ms:.1f} ms",
-            field="max_latency_ms",
-            retry_after_s=self._drained_s(),
-            details={
-                "requirement": "max_latency_ms",
-                "asked": budget_ms,
-                "best_available": fastest.quantile_ms,
-                "best_p_meet": nearest.p_meet,
-                "best_model": nearest.model,
-                "candidates": len(self.candidates.rows),
-            },
-        )
+    def excluded(self) -> Mask:
+        """Of every pair, whether its replica was tried before."""
+        return self.pairs.on(self.exclude)
 
-    def _view(self, row: int) -> CandidateView:
-        candidate = self.candidates.rows[row]
-        return CandidateView(
-            model=candidate.model.name,
-            replica=candidate.replica,
-            pool=candidate.pool,
-            expected_ms=self.completion.expected_ms.item(row),
-            quantile_ms=self.completion.quantile_ms.item(row),
-            p_meet=self.p_meet(row),
-            feasible=bool(self.scores[row] >= 0.0),
-            score=max(0.0, float(self.scores[row])),
-            queue=round(float(self.load.calls[self.candidates.replicas[row]])),
-        )
+    def _any_pair(self) -> Choice | None:
+        pairs = self.pairs
+        index = pairs.pick(self.profile, self.fitting(), self.seed)
+        return None if index is None else self.predicted(pairs.rows.item(index), pairs.replicas.item(index))
 
-    def _removed(self, name: str, mark: float) -> FilterCount:
-        rows = (self.scores == mark).nonzero()[0]
-        if not rows.size:
-            return FilterCount(name=name, removed=0)
-        candidate = self.candidates.rows[rows[0]]
-        quantile_ms = self.completion.quantile_ms[rows[0]]
-        why = "already tried" if mark == _EXCLUDED else f"may take {quantile_ms:.1f} ms"
-        return FilterCount(
-            name=name, removed=rows.size, example=f"{candidate.model.name} on {candidate.replica}", reason=why
-        )
+    def _nearest(self) -> Choice | None:
+        """The best row on its cohort's nearest replica, whether it fits the deadline or not; None if not even
+        the expected completion of any fits, which makes all scores of completion negative.
+        """
+        candidates, profile, load, seed = self.candidates, self.profile, self.load, self.seed
+        nearest = [hosts.nearest(load, seed) for hosts in candidates.hosts]
+        completion = self._completion(nearest)
+        scores = profile.scores(candidates.trait_scores, completion)
+        ties = profile.live_ties.of_completion(completion) if profile.live_ties else candidates.ties
+        row = profile.picker.pick(scores, ties, completion, seed)
+        return None if row is None else self.predicted(row, nearest[candidates.host_of.item(row)])
 
-    def _drained_s(self) -> float:
-        """When enough of a queue is done for one candidate to fit, if queues are what is in the way."""
-        cells = self.candidates.cells
-        service_ms, tail = self.load.service_ms[self.size, cells], self.load.tail[self.size, cells]
-        idle_fits = (service_ms + self.load.hop_ms) * tail <= self.completion.budget_ms
-        over_ms = (self.completion.quantile_ms - self.completion.budget_ms)[
-            idle_fits & (self.scores == _LATE)
-        ]
-        return float(over_ms.min()) / 1e3 if over_ms.size else RETRY_S
+    def _completion(self, nearest: list[int]) -> Completion:
+        """Of each row on its cohort's nearest replica."""
+        candidates, load = self.candidates, self.load
+        expected_ms = load.service_ms[self.size].take(candidates.groups)
+        if len(nearest) == 1:
+            expected_ms *= load.ranks[nearest[0]]
+            expected_ms += load.hop_ms[candidates.hosts[0].cohort.pool]
+        else:
+            expected_ms *= np.array([load.ranks[replica] for replica in nearest]).take(candidates.host_of)
+            hops = [load.hop_ms[hosts.cohort.pool] for hosts in candidates.hosts]
+            expected_ms += np.array(hops).take(candidates.host_of)
+        return Completion(expected_ms, self.budget_ms)
 
-
-def evaluate(
-    candidates: Candidates,
-    profile: Profile,
-    load: LoadSnapshot,
-    *,
-    size: int,
-    budget_ms: float,
-    exclude: Collection[str],
-) -> Evaluation:
-    """Predict, test against the deadline and score every candidate."""
-    completion = predict(candidates, load, size=size, budget_ms=budget_ms)
-    scores = profile.scores(candidates.trait_scores, completion)
-    if completion.slowest_ms > budget_ms:
-        scores[completion.quantile_ms > budget_ms] = _LATE
-    if exclude:
-        scores[candidates.on(exclude)] = _EXCLUDED
-    return Evaluation(candidates, load, size, completion, scores)
-
-
-def predict(candidates: Candidates, load: LoadSnapshot, *, size: int, budget_ms: float) -> Completion:
-    """Shortest expected delay: service time, times what the queue makes of it, plus the way and back."""
-    expected_ms = load.service_ms[size].take(candidates.cells)
-    expected_ms *= load.delay.take(candidates.replicas)
-    expected_ms += load.hop_ms
-    return Completion(expected_ms, expected_ms * load.tail[size].take(candidates.cells), budget_ms)
+    def _explored(self, best: Choice) -> Choice:
+        """Now and then another replica for the same model, if it fits with room to spare."""
+        explore, hosts = self.profile.explore, self.candidates.hosts[self.candidates.host_of.item(best.row)]
+        if (self.seed * _MIX & _WORD) >> 11 >= explore.share * SEEDS:
+            return best
+        others = [self.predicted(best.row, replica) for replica in hosts.replicas if replica != best.replica]
+        roomy = [other for other in others if other.quantile_ms <= explore.slack * self.budget_ms]
+        return roomy[self.seed * len(roomy) // SEEDS]._replace(explored=True) if roomy else best

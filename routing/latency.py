@@ -24,7 +24,7 @@ from models.card import WarmProfile
 Floats = NDArray[np.float64]
 
 RATIOS_KEPT: Final = 256
-SEEDS: Final = 64
+SEEDS: Final = 32
 _SEED_SCORES: Final = tuple(NormalDist().inv_cdf((i + 0.5) / SEEDS) for i in range(SEEDS))
 _P99: Final = NormalDist().inv_cdf(0.99)
 
@@ -37,18 +37,13 @@ def faded(age_ms: float, tau_ms: float) -> float:
 class Completion(NamedTuple):
     """Predictions for the candidates of one decision, milliseconds, one entry per candidate.
 
-    `quantile_ms` is exceeded by one answer in twenty, `budget_ms` is what is left of the deadline.
+    `expected_ms` is what one answer takes on average, `budget_ms` what is left of the deadline.
+    `quantile_ms`, exceeded by one answer in twenty, is there for pickers that look at every pair.
     """
 
     expected_ms: Floats
-    quantile_ms: Floats
     budget_ms: float
-
-    @property
-    def slowest_ms(self) -> float:
-        """The largest quantile; 0 without candidates."""
-        quantile_ms = self.quantile_ms
-        return quantile_ms.item(quantile_ms.argmax()) if quantile_ms.size else 0.0
+    quantile_ms: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +62,18 @@ class Spread:
         return bisect_right(self.ordered, ratio) / (len(self.ordered) + 1)
 
 
+SURE: Final = Spread((1.0,), 1.0)
+"""The spread of what always takes what was predicted; for replicas that are gone."""
+
+
 class Ratios:
     """The last ratios of actual to predicted completion, from which the current `spread` follows.
 
-    Before anything is measured they are those of a lognormal with the warm profile's p99 / p50; each measured
-    one counts as much as a seed, and the seeds are the first to be forgotten.
+    Before anything is measured they are those of a lognormal whose logarithm has the standard deviation
+    `sigma`; each measured one counts as much as a seed, and the seeds are the first to be forgotten.
     """
 
-    def __init__(self, p99_over_p50: float, *, level: float) -> None:
-        sigma = math.log(max(1.0, p99_over_p50)) / _P99
+    def __init__(self, sigma: float, *, level: float) -> None:
         seeds = [math.exp(sigma * score) for score in _SEED_SCORES]
         self._level = level
         self._arrived = deque(seeds, maxlen=RATIOS_KEPT)
@@ -90,8 +88,26 @@ class Ratios:
         insort(ordered, ratio)
         self.spread = self._spread(ordered)
 
+    def export(self) -> list[float]:
+        """The ratios in the order of their arrival."""
+        return list(self._arrived)
+
+    def restore(self, arrived: Sequence[float]) -> None:
+        self._arrived = deque(arrived, maxlen=RATIOS_KEPT)
+        self.spread = self._spread(sorted(arrived))
+
     def _spread(self, ordered: list[float]) -> Spread:
         return Spread(ordered, max(1.0, _order_statistic(ordered, self._level)))
+
+
+def sigma_of(p99_over_p50: float) -> float:
+    """Standard deviation of the logarithm of a lognormal with that p99 / p50."""
+    return math.log(max(1.0, p99_over_p50)) / _P99
+
+
+def seed_tail(sigmas: Floats, *, level: float) -> Floats:
+    """The `tail` of ratios that are all seeds, for many sigmas at once."""
+    return np.maximum(1.0, np.exp(sigmas * _order_statistic(_SEED_SCORES, level)))
 
 
 def _order_statistic(ordered: Sequence[float], level: float) -> float:

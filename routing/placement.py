@@ -1,15 +1,15 @@
 """Which replica holds which model: the immutable index that beliefs and candidates are numbered by.
 
-A *cell* is one (replica, model); cells of one pool, hardware class and model stand together as a *group*,
-because they share what is believed of a replica that was not measured.
+A *group* is one model in one pool on one class of hardware: its replicas share a service time. A *cohort* is
+the replicas of one pool and class of hardware that hold the same models: between them the choice depends on
+the replica alone and not on the model, which is what keeps decisions cheap where there are many models.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from statistics import median
 from typing import Final
 
@@ -29,6 +29,9 @@ UNKNOWN_SERVICE_MS: Final = 10.0
 UNKNOWN_TAIL: Final = 3.0
 """p99 / p50 of the same."""
 
+GroupKey = tuple[str, str, str]
+"""Pool, hardware, model."""
+
 
 def size_of(rows: int) -> int:
     """Number of the smallest size that holds `rows` windows; of the largest if none does."""
@@ -37,12 +40,16 @@ def size_of(rows: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaMeta:
-    """What a replica says of itself once, when it starts; `models` is keyed by `name@version`."""
+    """What a replica says of itself once, when it starts; `models` is keyed by `name@version`.
+
+    A `local` replica is the caller's own process: the way there costs nothing.
+    """
 
     pool: str
     hardware: str
     slots: int
     models: Mapping[str, list[WarmProfile]]
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,86 +62,89 @@ class Warm:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Neighbouring cells that share a pool median."""
+    """One model in one pool on one class of hardware, and what is assumed of it before it is measured."""
 
-    key: tuple[str, str, str]
-    cells: slice
+    key: GroupKey
     warm: Warm
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Holders:
-    """Where one model is held: parallel indices of cells and of their replicas, by replica."""
+class Cohort:
+    """Replicas that differ in nothing but their load; `groups` are the groups of the models they hold."""
 
-    cells: Indices
-    replicas: Indices
+    pool: str
+    hardware: str
+    local: bool
+    replicas: tuple[int, ...]
+    groups: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placement:
-    """All replicas known, in (pool, id) order, and all cells, in (pool, hardware, model, replica) order."""
+    """All replicas known, in (pool, id) order, with their groups and cohorts."""
 
     replicas: tuple[str, ...]
     metas: tuple[ReplicaMeta, ...]
     index: Mapping[str, int]
-    cells: Mapping[tuple[str, str], int]
     groups: tuple[Group, ...]
-    group_of: tuple[int, ...]
-    holders: Mapping[str, Holders]
+    group_index: Mapping[GroupKey, int]
+    cohorts: tuple[Cohort, ...]
+    models: frozenset[str]
 
     @classmethod
     def of(cls, metas: Mapping[str, ReplicaMeta]) -> Placement:
-        """Number the replicas and cells of `metas`, which is keyed by replica id."""
+        """Number the replicas and groups of `metas`, which is keyed by replica id."""
         replicas = tuple(sorted(metas, key=lambda name: (metas[name].pool, name)))
-        index = {name: number for number, name in enumerate(replicas)}
-        held = sorted(_cells(metas))
-        groups = tuple(_groups(held, metas))
+        groups = _groups(metas)
+        group_index = {group.key: number for number, group in enumerate(groups)}
+        ordered = tuple(metas[name] for name in replicas)
         return cls(
             replicas=replicas,
-            metas=tuple(metas[name] for name in replicas),
-            index=index,
-            cells={(name, model): number for number, (_, _, model, name) in enumerate(held)},
+            metas=ordered,
+            index={name: number for number, name in enumerate(replicas)},
             groups=groups,
-            group_of=tuple(
-                i for i, group in enumerate(groups) for _ in range(*group.cells.indices(len(held)))
-            ),
-            holders=_holders(held, index),
+            group_index=group_index,
+            cohorts=tuple(_cohorts(ordered, group_index)),
+            models=frozenset(key[2] for key in group_index),
         )
 
-    def pool_of(self, replica: int) -> str:
-        return self.metas[replica].pool
+    def group_of(self, replica: int, model: str) -> int | None:
+        """The group of a model on a replica; None if that does not hold it."""
+        meta = self.metas[replica]
+        if model not in meta.models:
+            return None
+        return self.group_index[meta.pool, meta.hardware, model]
 
 
-_Cell = tuple[str, str, str, str]
-"""Pool, hardware, model, replica."""
+def _groups(metas: Mapping[str, ReplicaMeta]) -> tuple[Group, ...]:
+    measured: dict[GroupKey, list[list[WarmProfile]]] = {}
+    for _, meta in sorted(metas.items()):
+        for model, profiles in meta.models.items():
+            measured.setdefault((meta.pool, meta.hardware, model), []).append(profiles)
+    typical = {pool: _typical(metas, pool) for pool in {meta.pool for meta in metas.values()}}
+    return tuple(Group(key, _warm(measured[key], otherwise=typical[key[0]])) for key in sorted(measured))
 
 
-def _cells(metas: Mapping[str, ReplicaMeta]) -> Iterator[_Cell]:
-    for name, meta in metas.items():
-        for model in meta.models:
-            yield meta.pool, meta.hardware, model, name
+def _cohorts(metas: tuple[ReplicaMeta, ...], group_index: Mapping[GroupKey, int]) -> Iterable[Cohort]:
+    alike: dict[tuple[str, str, frozenset[str]], list[int]] = {}
+    for number, meta in enumerate(metas):
+        alike.setdefault((meta.pool, meta.hardware, frozenset(meta.models)), []).append(number)
+    for (pool, hardware, models), members in alike.items():
+        groups = {model: group_index[pool, hardware, model] for model in sorted(models)}
+        yield Cohort(pool, hardware, metas[members[0]].local, tuple(members), groups)
 
 
-def _groups(held: list[_Cell], metas: Mapping[str, ReplicaMeta]) -> Iterator[Group]:
-    pools = {meta.pool for meta in metas.values()}
-    typical = {pool: _typical(meta for meta in metas.values() if meta.pool == pool) for pool in pools}
-    start = 0
-    for key, members in groupby(held, key=lambda cell: cell[:3]):
-        pool, _, model = key
-        measured = [metas[name].models[model] for *_, name in members]
-        stop = start + len(measured)
-        yield Group(key, slice(start, stop), _warm(measured, otherwise=typical[pool]))
-        start = stop
-
-
-def _typical(metas: Iterable[ReplicaMeta]) -> Warm:
+def _typical(metas: Mapping[str, ReplicaMeta], pool: str) -> Warm:
     """The warm profile of a pool's middle model, for those of its models that have none."""
     nothing = Warm((UNKNOWN_SERVICE_MS,) * len(SIZES), (UNKNOWN_TAIL,) * len(SIZES))
-    return _warm([profiles for meta in metas for profiles in meta.models.values()], otherwise=nothing)
+    ours = [meta for meta in metas.values() if meta.pool == pool]
+    return _warm([profiles for meta in ours for profiles in meta.models.values()], otherwise=nothing)
 
 
 def _warm(measured: list[list[WarmProfile]], *, otherwise: Warm) -> Warm:
     """The median over several replicas' profiles at the most rows of each size."""
+    if all(profiles == measured[0] for profiles in measured[1:]):
+        measured = measured[:1]  # as a rule replicas of one kind were measured once, by the card
     per_size = [[warm_at(profiles, size.max_rows) for profiles in measured] for size in SIZES]
     known = [[point for point in points if point] for points in per_size]
     if not known[0]:
@@ -143,15 +153,3 @@ def _warm(measured: list[list[WarmProfile]], *, otherwise: Warm) -> Warm:
         tuple(median(service for service, _ in points) for points in known),
         tuple(median(tail for _, tail in points) for points in known),
     )
-
-
-def _holders(held: list[_Cell], index: Mapping[str, int]) -> dict[str, Holders]:
-    places: dict[str, list[tuple[int, int]]] = {}
-    for cell, (_, _, model, name) in enumerate(held):
-        places.setdefault(model, []).append((index[name], cell))
-    return {model: _as_holders(sorted(pairs)) for model, pairs in places.items()}
-
-
-def _as_holders(pairs: list[tuple[int, int]]) -> Holders:
-    replicas, cells = np.array(pairs, dtype=np.intp).T.copy()
-    return Holders(cells, replicas)

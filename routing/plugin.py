@@ -80,12 +80,16 @@ class LiveScorer(Protocol):
 
 
 class Picker(Protocol):
-    """Chooses one candidate."""
+    """Chooses one candidate. One that looks at `every_pair` sees all replicas of each model, with quantiles;
+    any other sees each model on the nearest replica of each cohort.
+    """
+
+    every_pair: ClassVar[bool]
 
     @property
     def ref(self) -> str: ...
 
-    def pick(self, scores: Floats, ties: Floats | None, seed: int) -> int | None:
+    def pick(self, scores: Floats, ties: Floats | None, completion: Completion, seed: int) -> int | None:
         """Index of the choice among at least one candidate; None if all have a score below 0.
 
         Such a score marks what must not be chosen. `ties` ranks candidates of equal score, `seed` (uniform,

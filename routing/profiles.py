@@ -27,6 +27,15 @@ AnyPlugin = Annotated[FilterPlugin | ScorerPlugin | PickerPlugin, Field(discrimi
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+class Explore(Frozen):
+    """How often another replica than the best is tried, to learn of it: for that `share` of requests, and
+    only where its quantile leaves all but `slack` of the deadline unused.
+    """
+
+    share: Annotated[float, Field(ge=0, le=0.1)] = 0.0
+    slack: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+
 class ProfileSpec(Frozen):
     """One profile as written: references to plugins by name. `ties` orders candidates of equal score."""
 
@@ -34,6 +43,7 @@ class ProfileSpec(Frozen):
     scorers: Annotated[dict[str, Weight], Field(min_length=1)]
     ties: str | None = None
     picker: str
+    explore: Explore = Explore()
 
 
 class ProfilesFile(Frozen):
@@ -60,6 +70,7 @@ class Profile:
     trait_ties: TraitScorer | None
     live_ties: LiveScorer | None
     picker: Picker
+    explore: Explore
 
     def trait_scores(self, traits: Traits) -> Floats:
         """The part of the scores that load does not change."""
@@ -138,6 +149,7 @@ def _profile(name: str, spec: ProfileSpec, plugins: Mapping[str, Plugin], source
         trait_ties=ties if isinstance(ties, TraitScorerPlugin) else None,
         live_ties=ties if isinstance(ties, LiveScorerPlugin) else None,
         picker=find(spec.picker, PickerPlugin, "picker"),
+        explore=spec.explore,
         rule=_rule(spec),
         config_id=_hash(name, spec, plugins),
     )

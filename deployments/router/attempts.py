@@ -47,7 +47,8 @@ class Attempts:
     def attempt(self, decision: Decision, *, rows: int) -> Iterator[Attempt]:
         """Reserve the decision's replica for as long as the block lasts, and learn from how it ends."""
         model = str(decision.chosen)
-        attempt = Attempt(self._load.sent(decision, rows=rows), self._clock())
+        now_ns = self._clock()
+        attempt = Attempt(self._load.sent(decision, rows=rows, now_ns=now_ns), now_ns)
         self._quarantine.sent(model)
         self._in_flight.setdefault(decision.replica, Counter())[model] += 1
         outcome = Outcome.CANCELLED

@@ -18,7 +18,8 @@ TABLE: Final = LoadTable()
 
 def publish(pool: str, replicas: Iterable[tuple[str, Mapping[str, Any] | None]]) -> None:
     """Tell the table which replicas a pool has now, with what each said of itself at its start."""
-    TABLE.replicas_updated(pool, [(name, replica_meta(said)) for name, said in replicas if said])
+    known = [(name, replica_meta(said)) for name, said in replicas if said]
+    TABLE.replicas_updated(pool, known, now_ns=time.time_ns())
 
 
 def unreachable(replica: str) -> None:

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from routing.pickers.best import BestPicker
+from routing.pickers.tightest_fit import TightestFitPicker
 
-PickerPlugin = BestPicker
+PickerPlugin = BestPicker | TightestFitPicker

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
-from routing.latency import Floats
+from routing.latency import Completion, Floats
 from routing.plugin import Plugin
 
 SAME: Final = 1e-9
@@ -16,8 +16,9 @@ class BestPicker(Plugin):
     """Highest score; of equal ones the highest in `ties`; of those still equal one at random."""
 
     type: Literal["best"]
+    every_pair: ClassVar[bool] = False
 
-    def pick(self, scores: Floats, ties: Floats | None, seed: int) -> int | None:
+    def pick(self, scores: Floats, ties: Floats | None, _completion: Completion, seed: int) -> int | None:
         highest = scores.item(scores.argmax())
         if highest < 0.0:
             return None

@@ -16,7 +16,8 @@ MINUTE_NS = 60 * 1_000_000_000
 def _two_pools() -> LoadTable:
     load = LoadTable()
     for pool in ("left", "right"):
-        load.replicas_updated(pool, [(f"{pool}-{n}", ReplicaMeta(pool, "cpu", 1, {})) for n in (1, 2)])
+        members = [(f"{pool}-{n}", ReplicaMeta(pool, "cpu", 1, {})) for n in (1, 2)]
+        load.replicas_updated(pool, members, now_ns=0)
     return load
 
 

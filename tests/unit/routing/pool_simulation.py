@@ -106,7 +106,7 @@ class PoolSimulation:
             self._refused += 1
             return
         self._picks[decision.replica] += 1
-        call = _Call(router, router.sent(decision, rows=1), now_ms)
+        call = _Call(router, router.sent(decision, rows=1, now_ns=decision.decided_ns), now_ms)
         replica = self._replicas[decision.replica]
         self._at(now_ms + HOP_MS, partial(self._arrive, replica, call))
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from models.decision import Decision
 from routing.budget import BudgetConfig
 from routing.hedging import HedgeConfig, HedgePolicy, p_miss
-from routing.latency import Ratios, Spread
+from routing.latency import Ratios, Spread, sigma_of
 from tests.support.cards import a_card
 from tests.unit.routing.worlds import a_decision
 
@@ -34,7 +34,7 @@ def a_policy(p_miss: float = 0.5, *, tokens: int = 50) -> HedgePolicy:
     """A policy that can pay for so many second calls."""
     policy = HedgePolicy(HedgeConfig(p_miss=p_miss, budget=PLENTY))
     for _ in range(tokens):
-        policy.check_after_ms(decided(), Ratios(2.0, level=0.95).spread, now_ns=0)
+        policy.check_after_ms(decided(), Ratios(sigma_of(2.0), level=0.95).spread, now_ns=0)
     return policy
 
 
@@ -103,7 +103,7 @@ def test_without_tokens_no_hedge() -> None:
 @pytest.mark.parametrize("stalls", [0.005, 0.05])
 def test_hedges_save_stalled_calls_for_two_extra_in_a_hundred(stalls: float) -> None:
     """One call in 200 stalls for ten times as long: nearly all are saved. One in 20: the budget holds."""
-    rng, ratios, policy = Random(7), Ratios(2.0, level=0.95), HedgePolicy()
+    rng, ratios, policy = Random(7), Ratios(sigma_of(2.0), level=0.95), HedgePolicy()
     missed = saved = hedges = 0
     calls = 8_000
 

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from models.card import WarmProfile
-from routing.latency import RATIOS_KEPT, SEEDS, Ratios, warm_at
+from routing.latency import RATIOS_KEPT, SEEDS, Ratios, sigma_of, warm_at
 
 
 def profile(rows: int, p50_ms: float, p99_ms: float | None = None) -> WarmProfile:
@@ -34,11 +34,11 @@ def test_unusable_profiles_say_nothing(p50_ms: float) -> None:
 
 def test_seeds_have_the_tail_of_the_warm_profile() -> None:
     """Before anything is measured the median ratio is 1 and the extremes follow p99 / p50."""
-    spread = Ratios(4.0, level=0.95).spread
+    spread = Ratios(sigma_of(4.0), level=0.95).spread
 
     assert spread.share_within(1.0) == pytest.approx(0.5, abs=0.02)
     assert 2.0 < spread.tail < 4.0
-    assert Ratios(1.0, level=0.95).spread.tail == 1.0
+    assert Ratios(sigma_of(1.0), level=0.95).spread.tail == 1.0
 
 
 @pytest.mark.parametrize("shape", ["lognormal", "exponential", "two humps"])
@@ -51,7 +51,7 @@ def test_promises_are_kept_as_often_as_said(shape: str) -> None:
         "two humps": lambda: rng.uniform(0.9, 1.1) * (5.0 if rng.random() < 0.2 else 1.0),
     }
     draw = draws[shape]
-    ratios, kept, told = Ratios(2.0, level=0.95), 0, 0.0
+    ratios, kept, told = Ratios(sigma_of(2.0), level=0.95), 0, 0.0
     for number in range(5000):
         ratio = draw()
         if number >= 1000:
@@ -65,7 +65,7 @@ def test_promises_are_kept_as_often_as_said(shape: str) -> None:
 
 def test_seeds_are_forgotten_first() -> None:
     """The newest ratios are kept, and nothing of the seeds once there are enough."""
-    ratios = Ratios(4.0, level=0.95)
+    ratios = Ratios(sigma_of(4.0), level=0.95)
     for _ in range(RATIOS_KEPT - SEEDS):
         ratios.observe(2.0)
     assert min(ratios.spread.ordered) < 1.0
@@ -78,7 +78,7 @@ def test_seeds_are_forgotten_first() -> None:
 
 def test_nobody_promises_to_beat_the_prediction() -> None:
     """Completions always faster than predicted leave the tail at 1, and the share as it is."""
-    ratios = Ratios(1.0, level=0.95)
+    ratios = Ratios(sigma_of(1.0), level=0.95)
     for _ in range(RATIOS_KEPT):
         ratios.observe(0.5)
 

@@ -23,7 +23,7 @@ several = st.lists(st.floats(-3.0, 3.0), min_size=2, max_size=6)
 
 def completion(expected_ms: list[float], budget_ms: float) -> Completion:
     """Predictions that are sure."""
-    return Completion(np.array(expected_ms), np.array(expected_ms), budget_ms)
+    return Completion(np.array(expected_ms), budget_ms, np.array(expected_ms))
 
 
 @given(several)
@@ -70,7 +70,8 @@ def test_best_picks_the_highest_then_by_ties_then_at_random(
     """Equal within rounding is a tie; ties go by the second ranking, and what is left by the seed."""
     rng = Random(1)
     ranks = None if ties is None else np.array(ties)
-    choices = Counter(BEST.pick(np.array(scores), ranks, rng.getrandbits(53)) for _ in range(200))
+    anything = completion([1.0] * len(scores), 2.0)
+    choices = Counter(BEST.pick(np.array(scores), ranks, anything, rng.getrandbits(53)) for _ in range(200))
 
     assert set(choices) == picked
     assert min(choices.values()) > 200 / len(picked) * 0.7
@@ -78,4 +79,4 @@ def test_best_picks_the_highest_then_by_ties_then_at_random(
 
 def test_best_picks_none_where_nothing_fits() -> None:
     """Only marked candidates: no choice."""
-    assert BEST.pick(np.array([-1.0, -2.0]), None, 0) is None
+    assert BEST.pick(np.array([-1.0, -2.0]), None, completion([1.0, 1.0], 2.0), 0) is None

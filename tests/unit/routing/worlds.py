@@ -17,7 +17,7 @@ from models.forecast import LoadReport
 from models.request import Requirements
 from models.task import INTERVAL_LEVELS, DataSize
 from routing.catalogue import Catalogue
-from routing.load import LoadTable, Outcome, ReplicaMeta
+from routing.load import LoadConfig, LoadTable, Outcome, ReplicaMeta
 from routing.profiles import Profiles, load_profiles
 from tests.support.cards import a_card
 
@@ -47,11 +47,12 @@ def holding(*cards: ModelCard, pool: str = "pool", hardware: str = "cpu", slots:
     return ReplicaMeta(pool, hardware, slots, {str(card.key): list(card.warm) for card in cards})
 
 
-def a_table(replicas: Mapping[str, ReplicaMeta]) -> LoadTable:
+def a_table(replicas: Mapping[str, ReplicaMeta], config: LoadConfig | None = None) -> LoadTable:
     """A load table that knows the replicas and nothing else."""
-    table = LoadTable()
+    table = LoadTable(config)
     for pool in sorted({meta.pool for meta in replicas.values()}):
-        table.replicas_updated(pool, [(name, meta) for name, meta in replicas.items() if meta.pool == pool])
+        members = [(name, meta) for name, meta in replicas.items() if meta.pool == pool]
+        table.replicas_updated(pool, members, now_ns=START_MS * 1_000_000)
     return table
 
 
@@ -153,7 +154,7 @@ class World:
             decision = a_decision(
                 call.replica, call.card, expected_ms=call.expected_ms, budget_ms=call.budget_ms
             )
-            flight = table.sent(decision, rows=call.rows)
+            flight = table.sent(decision, rows=call.rows, now_ns=now_ms * 1_000_000)
             if call.outcome is not None:
                 now_ms += call.elapsed_ms
                 table.finished(

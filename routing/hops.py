@@ -1,0 +1,52 @@
+"""The way to a pool's replicas and back, as this process measures it: what no replica accounted for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models.base import Frozen
+from routing.latency import faded
+
+
+class HopConfig(Frozen):
+    """What the way takes until it is measured, to another process and within this one; and how fast a
+    measurement counts and is forgotten.
+    """
+
+    remote_ms: float = 2.0
+    local_ms: float = 0.05
+    gain: float = 0.1
+    tau_ms: float = 30_000.0
+
+
+class Hops:
+    """One number per pool, relaxing to the configured one. Times are wall milliseconds."""
+
+    def __init__(self, config: HopConfig) -> None:
+        self._config = config
+        self._pools: dict[str, tuple[float, float, float]] = {}
+
+    def known(self, pool: str, *, local: bool) -> None:
+        """There is such a pool."""
+        usual = self._config.local_ms if local else self._config.remote_ms
+        self._pools.setdefault(pool, (usual, usual, 0.0))
+
+    def at(self, now_ms: float) -> dict[str, float]:
+        """The way to each pool by now."""
+        return {pool: self._relaxed(pool, now_ms) for pool in self._pools}
+
+    def observe(self, pool: str, hop_ms: float, now_ms: float) -> None:
+        usual, _, _ = self._pools[pool]
+        before = self._relaxed(pool, now_ms)
+        self._pools[pool] = usual, before + (hop_ms - before) * self._config.gain, now_ms
+
+    def _relaxed(self, pool: str, now_ms: float) -> float:
+        usual, value, seen_ms = self._pools[pool]
+        return usual + (value - usual) * faded(now_ms - seen_ms, self._config.tau_ms)
+
+    def export(self) -> dict[str, Any]:
+        """The state as JSON can hold it."""
+        return {pool: list(hop) for pool, hop in self._pools.items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._pools = {pool: (usual, value, ms) for pool, (usual, value, ms) in state.items()}
