@@ -6,14 +6,15 @@
     leave   a place becomes free -> the next that can still be in time is admitted, those that cannot are shed
 
 Waiting here and not on a replica keeps the choice open until the call can start, and lets what is urgent
-overtake. More than `places` requests are never inside, more than `max_waiting` never wait; a full queue gives
-up the least important and latest request. Whether an answer in time is possible at all is the engine's
-question; here it is only whether waiting for a place leaves time enough.
+overtake. There are never more inside than there are places, and never more than `max_waiting` wait; a full
+queue gives up the least important and latest request. Whether an answer in time is possible at all is the
+engine's question; here it is only whether waiting for a place leaves time enough.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Final
@@ -32,16 +33,15 @@ _LEAST_RETRY_S: Final = 0.01
 
 
 class AdmissionConfig(Frozen):
-    """How many may be inside and how long the queue may grow.
+    """How long the queue may grow, and who gives way.
 
-    `ahead_share` is how many calls may be under way beyond the replicas' slots, as a share of them, so that a
-    slot that becomes free finds its next call there; `yield_share` is how many fewer for each call that other
-    processes have there. `lead` is how many turns a tenant may have more than another that waits. `level` is
-    the share of requests that stay within the time that is kept for them.
+    `critical_share` is how many places more there are for critical requests, as a share, rounded up: what is
+    urgent need not wait until bulk has ended, nor for other processes that hold more than their part. `lead`
+    is how many turns a tenant may have more than another that waits. `level` is the share of requests that
+    stay within the time that is kept for them.
     """
 
-    ahead_share: Annotated[float, Field(ge=0, le=4)] = 0.25
-    yield_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    critical_share: Annotated[float, Field(ge=0, le=1)] = 0.1
     max_waiting: Annotated[int, Field(ge=0)] = 1024
     lead: Annotated[int, Field(ge=0)] = 4
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
@@ -92,13 +92,13 @@ class Admission:
 
     def __init__(self, config: AdmissionConfig, *, places: int, settled: Callable[[Entry], None]) -> None:
         self._config = config
-        self._places = max(1, places)
         self._settled = settled
         self._inside = 0
         self._numbers = itertools.count()
         self._queues = {priority: FairQueue(lead=config.lead) for priority in ORDER}
         self._entries: dict[Place, Entry] = {}
         self._turnover = Turnover(level=config.level)
+        self.resize(places, now_ns=0)
 
     @property
     def inside(self) -> int:
@@ -113,9 +113,10 @@ class Admission:
         for too long.
         """
         entry = Entry(wanted, next(self._numbers), now_ns)
-        if self._inside < self._places and not self._entries:
+        priority = wanted.priority
+        if self._inside < self._rooms[priority] and not (self._entries and self._before(priority)):
             self._inside += 1
-            self._turnover.admitted(wanted.priority)
+            self._turnover.admitted(priority)
             return entry
         self._refuse_late(entry, now_ns)
         self._wait(entry)
@@ -140,7 +141,10 @@ class Admission:
     def resize(self, places: int, *, now_ns: int) -> None:
         """From now on so many may be inside, at least one; nobody is thrown out."""
         self._places = max(1, places)
-        self._fill(now_ns)
+        extra = math.ceil(self._places * self._config.critical_share)
+        self._rooms = {Priority.CRITICAL: self._places + extra, Priority.BULK: self._places}
+        if self._entries:
+            self._fill(now_ns)
 
     def latest_ns(self, entry: Entry) -> int:
         """Until when a waiting request has to be admitted to be in time."""
@@ -174,8 +178,10 @@ class Admission:
 
     def _fill(self, now_ns: int) -> None:
         """Give free places to those whose turn it is."""
-        while self._entries and self._inside < self._places:
+        while self._entries:
             entry = self._first()
+            if self._inside >= self._rooms[entry.wanted.priority]:
+                return
             if now_ns > self.latest_ns(entry):
                 self._give_up(entry, Reason.TOO_LATE, "its turn came too late")
                 continue
@@ -190,6 +196,11 @@ class Admission:
         queue = next(self._queues[priority] for priority in ORDER if self._queues[priority])
         _, place = queue.first()
         return self._entries[place]
+
+    def _before(self, priority: Priority) -> int:
+        """How many wait whom a request of the class must not overtake."""
+        critical = len(self._queues[Priority.CRITICAL])
+        return critical if priority is Priority.CRITICAL else len(self._entries)
 
     def _withdraw(self, entry: Entry) -> None:
         del self._entries[entry.place]

@@ -12,7 +12,7 @@ from typing import Final
 
 from models.request import Priority, Requirements
 
-KEPT: Final = 128
+KEPT: Final = 32
 """Requests of one kind whose times are kept."""
 KINDS_KEPT: Final = 64
 _GAIN: Final = 0.05

@@ -5,24 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from models.errors import DeadlineExpired, Shed
+from models.forecast import LoadReport
 from models.metrics import Meter
 from models.request import Requirements
 from routing.admission import Admission, AdmissionConfig, Entry, State
-from routing.places import Usage, places_for
+from routing.places import Places, PlacesConfig, Usage
 
 _MEASURE_EVERY_NS: Final = 50_000_000
-_SMOOTHING: Final = 0.3
 _INSIDE: Final = State.INSIDE
 
 
 class AdmissionDoor:
-    """`async with door.admitted(requirements):` around decision and call. Belongs to one event loop.
+    """`async with door.admitted(requirements) as stay:` around decision and call. Belongs to one event loop.
 
-    `usage` tells what the replicas have and hold. It is asked while requests come, at most every 50 ms, and
-    followed smoothly, so that processes which give way to each other settle.
+    Whoever gets a reply sets `stay.report` to what the replica said of its load: how many may be under way is
+    learned from that. `usage` tells what the replicas have and hold; it is asked while requests come, at most
+    every 50 ms.
     """
 
     def __init__(
@@ -32,13 +33,13 @@ class AdmissionDoor:
         usage: Callable[[int], Usage],
         clock: Callable[[], int],
         meter: Meter,
+        places: PlacesConfig | None = None,
     ) -> None:
-        self._config = config
         self._usage = usage
+        self._places = Places(places or PlacesConfig())
         self._clock = clock
         self._meter = meter
         self._core = Admission(config, places=1, settled=self._wake)
-        self._places = 0.0
         self._measured_ns = -_MEASURE_EVERY_NS
         self._asleep: dict[Entry, asyncio.Future[None]] = {}
 
@@ -46,11 +47,11 @@ class AdmissionDoor:
     def waiting(self) -> int:
         return self._core.waiting
 
-    def admitted(self, wanted: Requirements) -> _Admitted:
+    def admitted(self, wanted: Requirements) -> Stay:
         """Wait until the request may go, in the order that `routing/admission.py` says. Raises Shed as soon
         as it cannot be in time.
         """
-        return _Admitted(self, wanted)
+        return Stay(self, wanted)
 
     def enter(self, wanted: Requirements) -> Entry:
         """A place, or a place in the queue. Raises Shed."""
@@ -76,10 +77,16 @@ class AdmissionDoor:
         labels = {"priority": entry.wanted.priority.value}
         self._meter.observe("hub_admission_wait_ms", labels, (self._clock() - begun_ns) / 1e6)
 
-    def leave(self, entry: Entry, error: BaseException | None) -> None:
+    def leave(self, entry: Entry, report: LoadReport | None, error: BaseException | None) -> None:
         """The request is done; it teaches how long one takes unless something else than time ended it."""
+        now_ns = self._clock()
+        if report is not None:
+            elapsed_ms = (now_ns - entry.inside_ns) / 1e6
+            self._places.answered(
+                elapsed_ms=elapsed_ms, queue_ms=report.queue_ms, service_ms=report.service_ms
+            )
         measured = error is None or isinstance(error, DeadlineExpired)
-        self._core.leave(entry, now_ns=self._clock(), measured=measured)
+        self._core.leave(entry, now_ns=now_ns, measured=measured)
 
     async def _sleep(self, entry: Entry, now_ns: int) -> None:
         loop = asyncio.get_running_loop()
@@ -102,30 +109,30 @@ class AdmissionDoor:
             awake.set_result(None)
 
     def _measure(self, now_ns: int) -> None:
-        places = places_for(self._usage(now_ns), inside=self._core.inside, config=self._config)
-        first = self._places == 0.0
-        self._places += (places - self._places) * (1.0 if first else _SMOOTHING)
         self._measured_ns = now_ns
-        self._core.resize(round(self._places), now_ns=now_ns)
+        self._places.follow(self._usage(now_ns), inside=self._core.inside)
+        self._core.resize(self._places.now, now_ns=now_ns)
 
     def _count(self, refusal: Shed) -> None:
         labels = {"priority": refusal.details["priority"], "reason": refusal.details["reason"]}
         self._meter.count("hub_shed_total", labels)
 
 
-class _Admitted:
-    """One request's stay."""
+class Stay:
+    """One request's time inside. `report` is what the replica that answered said of its load."""
 
-    __slots__ = ("_door", "_entry", "_wanted")
+    __slots__ = ("_door", "_entry", "_wanted", "report")
 
     def __init__(self, door: AdmissionDoor, wanted: Requirements) -> None:
         self._door = door
         self._wanted = wanted
+        self.report: LoadReport | None = None
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> Self:
         self._entry = entry = self._door.enter(self._wanted)
         if entry.state is not _INSIDE:
             await self._door.turn(entry)
+        return self
 
     async def __aexit__(
         self,
@@ -133,4 +140,4 @@ class _Admitted:
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        self._door.leave(self._entry, error)
+        self._door.leave(self._entry, self.report, error)

@@ -14,10 +14,11 @@ from models.metrics import MemoryMeter
 from models.request import Priority, Requirements
 from models.task import DataSize
 from routing.admission import AdmissionConfig
-from routing.places import Usage
+from routing.places import PlacesConfig, Usage
 from tests.support.virtual_loop import run_virtual
 
-CONFIG = AdmissionConfig(ahead_share=0.0, max_waiting=8)
+CONFIG = AdmissionConfig(critical_share=0.0, max_waiting=8)
+PLACES = PlacesConfig(smoothing=0.3)
 CRITICAL, BULK = Priority.CRITICAL, Priority.BULK
 
 
@@ -35,7 +36,11 @@ class House:
         self.answered: dict[str, int] = {}
         self.refused: dict[str, Shed] = {}
         self.door = AdmissionDoor(
-            CONFIG, usage=lambda _: Usage(self.slots, 0.0), clock=now_ns, meter=self.meter
+            CONFIG,
+            usage=lambda _: Usage(self.slots, 0.0),
+            clock=now_ns,
+            meter=self.meter,
+            places=PLACES,
         )
 
     async def ask(

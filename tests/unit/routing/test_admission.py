@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,10 +32,12 @@ def asked(deadline_ms: int, priority: Priority = BULK, tenant: str = "t") -> Req
 class Door:
     """An admission with its time in milliseconds, and what it told."""
 
-    def __init__(self, places: int, *, max_waiting: int = 99, held_ms: int = 0) -> None:
+    def __init__(
+        self, places: int, *, max_waiting: int = 99, held_ms: int = 0, critical_share: float = 0.0
+    ) -> None:
         """`held_ms`: what an admitted request takes, as learned from some before."""
         self.settled: list[Entry] = []
-        config = AdmissionConfig(max_waiting=max_waiting, lead=99)
+        config = AdmissionConfig(max_waiting=max_waiting, lead=99, critical_share=critical_share)
         self.core = Admission(config, places=places, settled=self.settled.append)
         for _ in range(20 if held_ms else 0):
             self.core.leave(self.core.enter(asked(9999), now_ns=0), now_ns=held_ms * MS)
@@ -96,6 +100,19 @@ def test_a_free_place_is_given_whatever_the_prediction() -> None:
     door = Door(places=1, held_ms=1000)
 
     assert door.enter(asked(10)).state is State.INSIDE
+
+
+def test_some_places_are_for_critical_alone() -> None:
+    """A critical request need not wait while bulk fills the ordinary places, and it overtakes."""
+    door = Door(places=4, critical_share=0.25)
+    bulk = [door.enter(asked(100)) for _ in range(5)]
+    critical = [door.enter(asked(100, CRITICAL)) for _ in range(2)]
+    assert [entry.state for entry in bulk[4:] + critical] == [State.WAITING, State.INSIDE, State.WAITING]
+
+    for entry in bulk[:3]:
+        door.leave(entry)
+    assert door.settled == [critical[1], bulk[4]]
+    assert door.core.inside == 4
 
 
 def test_full_queue_gives_up_bulk_for_critical_and_the_latest_of_a_class() -> None:
@@ -197,7 +214,7 @@ def test_every_request_is_in_exactly_one_state_and_no_place_stays_empty(
     actions: list[tuple[object, ...]], max_waiting: int
 ) -> None:
     """Whatever happens: bounds hold, nobody waits beside a free place, each that waited is told once."""
-    door, entries, places = Door(2, max_waiting=max_waiting), [], 2
+    door, entries, places = Door(2, max_waiting=max_waiting, critical_share=0.5), [], 2
     waited: list[Entry] = []
     for now_ms, action in enumerate(actions):
         match action:
@@ -219,6 +236,8 @@ def test_every_request_is_in_exactly_one_state_and_no_place_stays_empty(
         assert states.count(State.INSIDE) == door.core.inside
         assert states.count(State.WAITING) == door.core.waiting <= max_waiting
         assert not door.core.waiting or door.core.inside >= places
+        if any(entry.wanted.priority is CRITICAL and entry.state is State.WAITING for entry in entries):
+            assert door.core.inside >= places + math.ceil(places / 2)
         assert all((entry.refusal is not None) >= (entry.state is State.SHED) for entry in entries)
 
     assert len(door.settled) == len(set(door.settled))

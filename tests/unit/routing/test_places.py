@@ -6,40 +6,60 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.admission import AdmissionConfig
 from routing.load import LoadTable, ReplicaMeta
-from routing.places import Usage, places_for, usage_of
-
-CONFIG = AdmissionConfig(ahead_share=0.25, yield_share=0.5)
+from routing.places import Places, PlacesConfig, Usage, usage_of
 
 
-def test_alone_a_process_has_the_slots_and_a_little_more() -> None:
+def settled(usage: Usage, *, inside: int = 0, config: PlacesConfig | None = None) -> int:
+    """The places after many steps under the same conditions."""
+    places = Places(config or PlacesConfig())
+    for _ in range(200):
+        places.follow(usage, inside=inside)
+    return places.now
+
+
+def test_alone_and_knowing_nothing_a_process_has_the_slots() -> None:
     """Own calls are not held against it."""
-    assert places_for(Usage(16, 12.0), inside=12, config=CONFIG) == 20
+    assert settled(Usage(16, 12.0), inside=12) == 16
 
 
 def test_without_replicas_one_place_remains() -> None:
     """So that the engine, which knows more, can say why nothing works."""
-    assert places_for(Usage(0, 0.0), inside=0, config=CONFIG) == 1
+    assert settled(Usage(0, 0.0)) == 1
+
+
+@pytest.mark.parametrize(("way_ms", "places"), [(0.0, 16), (2.0, 48), (150.0, 256)])
+def test_a_long_way_takes_more_calls_to_keep_the_slots_busy(way_ms: float, places: int) -> None:
+    """Little's law, whatever the queue; at most 16 calls a slot."""
+    learned = Places(PlacesConfig())
+    for queue_ms in range(50):
+        learned.answered(elapsed_ms=1.0 + way_ms + queue_ms, queue_ms=queue_ms, service_ms=1.0)
+    learned.follow(Usage(16, 0.0), inside=0)
+
+    assert learned.now == places
 
 
 @pytest.mark.parametrize("processes", [2, 4, 8])
-def test_processes_that_give_way_settle_at_equal_shares(processes: int) -> None:
-    """From any start: followed smoothly, all hold the same, and together at most twice the slots."""
-    inside = [400.0 * (number == 0) for number in range(processes)]
-    for _ in range(200):
+def test_processes_that_give_way_share_what_there_is(processes: int) -> None:
+    """Even if one had everything: soon no other has less than half of it, and all together little more than
+    one alone would have.
+    """
+    places = [Places(PlacesConfig()) for _ in range(processes)]
+    inside = [160] + [0] * (processes - 1)
+    for _ in range(2000):
         total = sum(inside)
-        wanted = [places_for(Usage(160, total), inside=round(own), config=CONFIG) for own in inside]
-        inside = [own + 0.3 * (aim - own) for own, aim in zip(inside, wanted, strict=True)]
+        for own, held in zip(places, inside, strict=True):
+            own.follow(Usage(160, total), inside=held)
+        inside = [own.now for own in places]
 
-    assert max(inside) - min(inside) <= 4.0
-    assert sum(inside) == pytest.approx(200 * processes / (1 + 0.5 * (processes - 1)), rel=0.05)
+    assert max(inside) <= 2 * min(inside)
+    assert 160 <= sum(inside) <= 1.1 * 160
 
 
 @given(st.integers(0, 100), st.floats(0, 1e6), st.integers(0, 1000))
-def test_places_are_between_one_and_all(slots: int, calls: float, inside: int) -> None:
+def test_places_are_between_one_and_the_slots(slots: int, calls: float, inside: int) -> None:
     """Whatever is believed of others."""
-    assert 1 <= places_for(Usage(slots, calls), inside=inside, config=CONFIG) <= max(1, 1.25 * slots + 0.5)
+    assert 1 <= settled(Usage(slots, calls), inside=inside) <= max(1, slots)
 
 
 def test_replicas_that_are_out_have_no_places() -> None:
