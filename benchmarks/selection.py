@@ -22,7 +22,7 @@ from benchmarks.queueing.runs import Run
 from benchmarks.queueing.simulation import simulate
 from benchmarks.queueing.traces import slow_two_of_eight
 
-SEEDS: Final = 8
+SEEDS: Final = 6
 REQUESTS: Final = 12_000
 
 

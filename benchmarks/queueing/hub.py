@@ -9,11 +9,14 @@ from typing import Final
 
 from benchmarks.queueing.policies import Choice, Ended
 from benchmarks.queueing.pool import Pool
+from models.decision import Decision
 from models.errors import NothingFeasible
 from models.request import Requirements
 from models.task import DataSize
 from routing.catalogue import Catalogue
 from routing.engine import Engine
+from routing.hedging import HedgePolicy
+from routing.latency import Spread
 from routing.load import Flight, LoadConfig, LoadTable, ReplicaMeta
 from routing.profiles import load_profiles
 from tests.support.cards import a_card
@@ -85,6 +88,35 @@ class Hub:
             now_ns=_ns(now_ms),
             report=ended.report,
         )
+
+
+class HedgingHub(Hub):
+    """The same, and may send a second call beside one that is late, as `SecondCalls` does."""
+
+    def __init__(self, pool: Pool, rng: Random) -> None:
+        super().__init__(pool, rng)
+        self._hedges = HedgePolicy()
+
+    def look_after_ms(self, choice: Choice, *, now_ms: float) -> float | None:
+        return self._hedges.check_after_ms(choice.record, self._spread(choice.record), now_ns=_ns(now_ms))
+
+    def second(self, choice: Choice, *, elapsed_ms: float, budget_ms: float, now_ms: float) -> Choice | None:
+        first = choice.record
+        other = self.decide(budget_ms=budget_ms, now_ms=now_ms, exclude={first.replica}, attempt=2)
+        if other is None:
+            return None
+        wanted = self._hedges.should(
+            first,
+            other.record,
+            self._spread(first),
+            elapsed_ms=elapsed_ms,
+            now_ns=_ns(now_ms),
+        )
+        return other if wanted else None
+
+    def _spread(self, decision: Decision) -> Spread:
+        """How far completions like the one promised lie from their predictions."""
+        return self._load.spread(decision.replica, str(decision.chosen), rows=1)
 
 
 def _ns(now_ms: float) -> int:

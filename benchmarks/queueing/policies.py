@@ -48,12 +48,12 @@ class Policy(Protocol):
 class Hedging(Protocol):
     """A policy that may send a second call for a request that is still out."""
 
-    def look_after_ms(self, choice: Choice, *, elapsed_ms: float) -> float | None:
-        """How long from now to look at a call that has been out so long; None: never again."""
+    def look_after_ms(self, choice: Choice, *, now_ms: float) -> float | None:
+        """How long after its send to look at a call that is still out; None: not at all."""
         ...
 
     def second(self, choice: Choice, *, elapsed_ms: float, budget_ms: float, now_ms: float) -> Choice | None:
-        """Where to send a second call now, with so long to go; None for not yet."""
+        """Where to send a second call now, with so long to go; None for nowhere."""
         ...
 
 

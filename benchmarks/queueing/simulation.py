@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable
 from math import inf
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from benchmarks.queueing.policies import Choice, Ended, Hedging, MakePolicy
 from benchmarks.queueing.pool import Call, Pool
@@ -19,6 +19,9 @@ from benchmarks.queueing.runs import NEAR, Recorder, Run
 from benchmarks.queueing.traces import Shift, Trace
 from models.forecast import LoadReport
 from routing.load import Outcome
+
+TIMER_MS: Final = 0.01
+"""A timer is late by at least this; never early, as rounding would make it."""
 
 
 def simulate(trace: Trace, make: MakePolicy, *, routers: int = 1, seed: int = 0) -> Run:
@@ -65,8 +68,10 @@ class _Simulation:
         call = self._send(now_ms, choice, number=number, router=router)
         if trace.budgets_ms[number] < inf:
             self._at(now_ms + trace.budgets_ms[number], self._give_up, call)
-        if self._hedging[router]:
-            self._look_later(now_ms, (call, choice))
+        hedging = self._hedging[router]
+        after_ms = hedging.look_after_ms(choice, now_ms=now_ms) if hedging else None
+        if after_ms is not None:
+            self._at(now_ms + after_ms + TIMER_MS, self._look, (call, choice))
 
     def _send(self, now_ms: float, choice: Choice, *, number: int, router: int, attempt: int = 0) -> Call:
         replica = self._pool.replicas[choice.replica]
@@ -76,23 +81,16 @@ class _Simulation:
         self._at(now_ms + self._trace.hop_ms, self._arrive, call)
         return call
 
-    def _look_later(self, now_ms: float, sent: tuple[Call, Choice]) -> None:
-        call, choice = sent
-        policy = self._hedging[call.router]
-        after_ms = policy.look_after_ms(choice, elapsed_ms=now_ms - call.sent_ms) if policy else None
-        if after_ms is not None:
-            self._at(now_ms + after_ms, self._look, sent)
-
     def _look(self, now_ms: float, sent: tuple[Call, Choice]) -> None:
+        """Send a second call beside one that is late, if the router wants one."""
         call, choice = sent
-        policy = self._hedging[call.router]
-        if call.over or policy is None:
+        hedging = self._hedging[call.router]
+        if call.over or hedging is None:
             return
         elapsed_ms = now_ms - call.sent_ms
         left_ms = self._trace.budgets_ms[call.number] - elapsed_ms
-        second = policy.second(choice, elapsed_ms=elapsed_ms, budget_ms=left_ms, now_ms=now_ms)
+        second = hedging.second(choice, elapsed_ms=elapsed_ms, budget_ms=left_ms, now_ms=now_ms)
         if second is None:
-            self._look_later(now_ms, sent)
             return
         self._recorder.hedged(call.number)
         call.other = self._send(now_ms, second, number=call.number, router=call.router, attempt=1)

@@ -17,7 +17,7 @@ from benchmarks.queueing.hub import Hub
 from benchmarks.queueing.policies import Choice, Ended, LeastQueue, MakePolicy, Oracle, PowerOfTwo
 from benchmarks.queueing.pool import Pool
 from benchmarks.queueing.runs import WARM_UP, Run
-from benchmarks.queueing.simulation import simulate
+from benchmarks.queueing.simulation import TIMER_MS, simulate
 from benchmarks.queueing.traces import (
     SCENARIOS,
     Shift,
@@ -54,11 +54,11 @@ class FirstReplica:
 class Hedger(FirstReplica):
     """Sends a second call to replica 1 if the first is still out after 30 ms."""
 
-    def look_after_ms(self, choice: Choice, *, elapsed_ms: float) -> float | None:
-        return 15.0 if elapsed_ms < 30.0 else None
+    def look_after_ms(self, choice: Choice, *, now_ms: float) -> float | None:
+        return 30.0 - TIMER_MS
 
     def second(self, choice: Choice, *, elapsed_ms: float, budget_ms: float, now_ms: float) -> Choice | None:
-        return Choice(1) if elapsed_ms >= 30.0 else None
+        return Choice(1)
 
 
 def by_hand(
