@@ -21,7 +21,8 @@ class CatalogueFold:
     """The models in the catalogue after the records taken so far, from the first of the log.
 
     `version` is the offset of the last event that counted. Events of a writer that had already been fenced do
-    not count; what cannot be read is logged and skipped, because every reader must come to the same result.
+    not count, nor does a record that does not lie after all that were taken: a log never goes back. What
+    cannot be read is logged and skipped, because every reader must come to the same result.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,7 @@ class CatalogueFold:
         self._cards: dict[str, ModelCard] = {}
         self.version = -1
         self.skipped = 0
+        self._taken = -1
 
     @property
     def cards(self) -> list[ModelCard]:
@@ -42,6 +44,10 @@ class CatalogueFold:
         return self.version != before
 
     def take(self, record: LogRecord) -> None:
+        if record.offset <= self._taken:
+            self.skipped += 1
+            return
+        self._taken = record.offset
         if record.key == CLAIM_KEY:
             self._epochs.saw_claim(record.offset)
             return

@@ -1,6 +1,7 @@
 """A process's own copy of the catalogue, kept up to date from `hub.models`.
 
 The registry is never asked. While it, or the broker, is away the copy goes on serving and only grows older.
+So it does if the log ends before what was read of it (the topic was made anew): only a restart follows that.
 """
 
 from __future__ import annotations
@@ -84,5 +85,10 @@ class CatalogueTail:
         self._position = tail.position(_PARTITION)
         asked_ns = self._clock()
         _, end = await self._bus.bounds(MODELS.name, _PARTITION)
-        if self._position >= end:
+        if end < self._position:
+            raise MessagingError(
+                f"{MODELS.name} ends at offset {end}, before offset {self._position} that was read: it was "
+                "made anew; restart this process to follow it"
+            )
+        if self._position == end:
             self._complete_ns = asked_ns

@@ -77,6 +77,23 @@ def test_an_old_event_before_the_next_claim_counts() -> None:
     assert names(fold) == ["naive", "ridge"]
 
 
+def test_a_log_that_goes_back_changes_nothing() -> None:
+    """A record taken twice, or from before, neither lowers the version nor brings a card back."""
+    records = [
+        LogRecord(topic="hub.models", partition=0, offset=offset, timestamp_ms=0, key=key, value=value)
+        for offset, (key, value) in enumerate(
+            [claim(), added("ridge", epoch=0), retired("ridge", epoch=0), added("mlp", epoch=0)]
+        )
+    ]
+    fold = CatalogueFold()
+    fold.take_all(records)
+
+    changed = fold.take_all(records[:3])
+
+    assert not changed
+    assert (names(fold), fold.version, fold.skipped) == (["mlp"], 3, 3)
+
+
 def test_what_cannot_be_read_is_skipped() -> None:
     """One bad record neither stops a reader nor changes its version."""
     fold = folded(claim(), added("ridge", epoch=0), (b"x@1", b"not json"), (b"y@1", b'{"kind": "unknown"}'))

@@ -96,3 +96,17 @@ async def test_works_on_while_the_broker_is_away(log: MemoryLog, tail: Catalogue
 
     await eventually(lambda: list(tail.catalogue.keys) == ["naive@1", "ridge@1"], timeout_s=20)
     await eventually(lambda: tail.age_s < 2)
+
+
+async def test_keeps_its_copy_of_a_log_that_was_made_anew(log: MemoryLog, tail: CatalogueTail) -> None:
+    """A log that ends before what was read of it is not followed: the copy stays, and only grows older."""
+    write(log, CLAIM, added("naive"), added("ridge"))
+    await eventually(lambda: tail.complete and tail.catalogue.version == 2)
+
+    partition = log.partition(MODELS.name, 0)
+    partition.records, partition.end = [], 0
+    before = tail.age_s
+    write(log, CLAIM, added("mlp"))
+    await eventually(lambda: tail.age_s > before + 1.5)
+
+    assert (tail.catalogue.keys, tail.catalogue.version) == (("naive@1", "ridge@1"), 2)
