@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from messaging.murmur import murmur2
 from messaging.ports import EventBus, TopicState
 from models.errors import TopicMismatch
+from models.hashing import murmur2
 
 _DAY_MS: Final = 86_400_000
 _BROKER_TIME: Final = {"message.timestamp.type": "LogAppendTime"}

@@ -65,6 +65,7 @@ class HubSettings(BaseSettings):
     strategies: str
     profiles: str
     tiers: str
+    experiments: str = "config/experiments.yaml"
     pools: Annotated[tuple[PoolSettings, ...], Field(min_length=1)]
     local_model_ms: Annotated[float, Field(ge=0)] = 0.0
     gateway_replicas: Annotated[int, Field(gt=0)] = 1

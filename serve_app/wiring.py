@@ -48,6 +48,7 @@ def router_config(settings: HubSettings) -> RouterConfig:
     return RouterConfig(
         pools=tuple(pool.name for pool in settings.pools),
         profiles=read_text(settings.profiles),
+        experiments=read_text(settings.experiments),
         local=LocalConfig(repository=_repository(settings), max_ms=quick_ms) if quick_ms else None,
     )
 

@@ -24,6 +24,7 @@ from deployments.gateway.problems import (
     on_invalid_request,
 )
 from deployments.gateway.routes import (
+    analytics,
     decisions,
     discovery,
     health,
@@ -41,7 +42,17 @@ DOCS: Final = "/docs"
 OPENAPI: Final = "/openapi.json"
 ALWAYS_OPEN: Final = frozenset({health.LIVE, health.READY})
 
-_ROUTERS: Final = (infer, models, decisions, recording, subscriptions, signals, health, discovery)
+_ROUTERS: Final = (
+    infer,
+    models,
+    decisions,
+    analytics,
+    recording,
+    subscriptions,
+    signals,
+    health,
+    discovery,
+)
 _BEARER: Final = HTTPBearer(auto_error=False, bearerFormat="JWT")
 _PROBLEMS: Final = documented(400, 401, 403, 404, 405, 413, 422, 429, 500, 503, 504)
 _HANDLERS: Final[dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]]] = {

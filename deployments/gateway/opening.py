@@ -81,6 +81,7 @@ async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
             last_good=LastGoodAnswers(to.store, time.time_ns),
             decisions=DecisionLog(store=to.store, bus=to.bus, meter=meter),
             recorder=routing.recorder,
+            observer=routing.observer,
             subscriptions=writer,
             subscribed=SubscriptionReader(to.bus),
             backfill=SignalBackfill(to.bus),

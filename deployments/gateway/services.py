@@ -18,6 +18,7 @@ from deployments.gateway.limits import RateLimiter
 from deployments.gateway.markets import Markets
 from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWriter
 from deployments.gateway.tokens import TokenVerifier
+from deployments.router.observer import Observer
 from deployments.router.recorder import Recorder
 from models.answer import Router
 from models.card import ModelCard
@@ -63,6 +64,7 @@ class Services:
     last_good: LastGoodAnswers
     decisions: DecisionLog
     recorder: Recorder
+    observer: Observer
     subscriptions: SubscriptionWriter
     subscribed: SubscriptionReader
     backfill: SignalBackfill

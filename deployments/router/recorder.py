@@ -61,9 +61,10 @@ class Recorder:
     """Makes one recording at a time. `engine` must be what the process decides with, on `table`."""
 
     def __init__(self, profiles: str, table: LoadTable, *, clock: Callable[[], int]) -> None:
-        self.engine = TapedEngine(load_profiles(profiles))
-        self._profiles = profiles
-        self._table = table
+        self.profiles = load_profiles(profiles)
+        self.engine = TapedEngine(self.profiles)
+        self._text = profiles
+        self.table = table
         self._clock = clock
 
     async def record(self, seconds: float, *, gateway: str) -> AsyncGenerator[bytes]:
@@ -74,7 +75,7 @@ class Recorder:
         if self.engine.tape is not None:
             raise AlreadyRecording("this gateway is being recorded already", retry_after_s=1.0)
         queue = _Queue()
-        tape = Tape(self._header(gateway), self._table, queue.put)
+        tape = Tape(self._header(gateway), self.table, queue.put)
         self.engine.tape = tape
         until_s = _now_s() + seconds
         try:
@@ -91,7 +92,7 @@ class Recorder:
 
     def _header(self, gateway: str) -> Header:
         now_ns = self._clock()
-        return Header(gateway, now_ns, self._profiles, self._table.snapshot(now_ns).config)
+        return Header(gateway, now_ns, self._text, self.table.snapshot(now_ns).config)
 
 
 def _now_s() -> float:

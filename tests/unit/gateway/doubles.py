@@ -23,6 +23,7 @@ from deployments.gateway.markets import Markets
 from deployments.gateway.services import Services
 from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWriter
 from deployments.gateway.tokens import LocalTokens, TokenVerifier, mint
+from deployments.router.observer import Observer
 from deployments.router.recorder import Recorder
 from messaging.memory import MemoryBus, MemoryFeed, MemoryLog, MemoryMarket, Process
 from messaging.topics import create_topics
@@ -40,6 +41,8 @@ from models.request import Requirements
 from models.secret import SecretRef
 from models.strategy import Strategy
 from models.task import CONTEXT_FEATURES, WINDOW
+from routing.catalogue import Catalogue as RoutingCatalogue
+from routing.experiments import load_experiments
 from routing.load import LoadTable
 from storage.memory import MemoryFastStore
 from storage.ports import FastStore
@@ -57,6 +60,15 @@ tiers:
   pro: {tenant: 100000/hour, user: 100000/minute, sockets: 50}
   enterprise: {tenant: 100000/hour, user: 100000/minute, sockets: 500}
   service: {tenant: 1000000/hour, user: 1000000/minute, sockets: 500}
+"""
+EXPERIMENTS = """
+experiments:
+  - name: cheaper
+    kind: ab
+    asked: balanced
+    arms:
+      control: {profile: balanced, share: 0.5}
+      cheap: {profile: cost_optimized, share: 0.5}
 """
 FORECAST = Forecast(
     q05=-1e-4, q50=1e-5, q95=2e-4, lower=-1e-4, upper=2e-4, level=0.9, prob_up=0.52, in_distribution=True
@@ -269,6 +281,11 @@ async def make_hub(
         "last_good": LastGoodAnswers(store, clock),
         "decisions": DecisionLog(store=store, bus=bus, meter=meter),
         "recorder": Recorder(PROFILES.read_text(), LoadTable(), clock=clock),
+        "observer": Observer(
+            load_experiments(EXPERIMENTS, profiles=("balanced", "cost_optimized")),
+            catalogue=lambda: RoutingCatalogue.of(router.catalogue.cards, version=7),
+            clock=clock,
+        ),
         "subscriptions": SubscriptionWriter(bus),
         "subscribed": SubscriptionReader(bus),
         "backfill": SignalBackfill(bus),

@@ -23,6 +23,7 @@ OPERATIONS = {
     ("GET", "/api/v1/models/{name}"),
     ("GET", "/api/v1/models/{name}/{version}"),
     ("GET", "/api/v1/decisions/{decision_id}"),
+    ("GET", "/api/v1/routing/analytics"),
     ("POST", "/api/v1/routing/recording"),
     ("GET", "/api/v1/subscriptions"),
     ("GET", "/api/v1/subscriptions/{strategy}/{symbol}"),

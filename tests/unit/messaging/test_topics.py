@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.memory import MemoryBus, MemoryLog
-from messaging.murmur import murmur2
 from messaging.ports import TopicState
 from messaging.topics import GROUPS, TOPICS, Topic, check_topics, create_topics, partition_of
 from models.errors import TopicMismatch
+from models.hashing import murmur2
 
 
 @pytest.mark.parametrize(

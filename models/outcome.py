@@ -1,0 +1,54 @@
+"""What became of a routed request: the decision it had, whether its promise was kept, and at what expense."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from models.decision import Decision
+from models.request import Requirements
+
+OK = "ok"
+"""The outcome of a request that was answered; any other is the code of an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The arm of an experiment that a request takes part in, and what that arm changes of its requirements.
+
+    `shadow`: the change is for a second call, which is observed and never answered.
+    """
+
+    experiment: str
+    arm: str
+    profile: str | None = None
+    model: str | None = None
+    shadow: bool = False
+
+    def applied(self, requirements: Requirements) -> Requirements:
+        """The requirements as this arm has them."""
+        changes = {"profile": self.profile, "model": self.model}
+        return requirements.model_copy(update={name: to for name, to in changes.items() if to is not None})
+
+    def answered(self) -> Assignment:
+        """Beside a shadow: the arm of the call that is answered."""
+        return replace(self, arm="live", profile=None, model=None, shadow=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionOutcome:
+    """One routed request at its end. `decision` is the last one it had, None if it was refused before.
+
+    `met` is None where nobody can say, for example of a caller that hung up. `attempts` counts the calls one
+    after the other, `hedged` says that one more ran beside them. `ended_ns` is wall time.
+    """
+
+    profile: str
+    tier: str
+    outcome: str
+    met: bool | None
+    elapsed_ms: float
+    ended_ns: int
+    decision: Decision | None = None
+    attempts: int = 1
+    hedged: bool = False
+    assignment: Assignment | None = None
