@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.decision import Decision
-from models.forecast import Forecast
+from models.forecast import Forecast, LoadReport
 from models.prediction import Lineage
 from models.request import Requirements
 
@@ -17,13 +17,14 @@ from models.request import Requirements
 @dataclass(frozen=True, slots=True)
 class Answer:
     """One forecast per row, the decision that was kept, and the wall times of its stages
-    (`decided`, `sent`, `inferred`).
+    (`decided`, `sent`, `inferred`). `load` is what the replica said of itself; None for one from memory.
     """
 
     forecasts: list[Forecast]
     decision: Decision
     lineage: Lineage
     stages: dict[str, int]
+    load: LoadReport | None = None
 
 
 class Router(Protocol):

@@ -27,7 +27,8 @@ class Forecast(Frozen):
 class LoadReport:
     """What a replica says of itself on every reply. `boot` and `seq` order reports; `in_service` and `queued`
     count calls, `slots` run in parallel. `service_ms` is this call's own time (its share, by rows, of a run
-    that answered several), `queue_ms` the rest of its time in the replica, `rows` its size.
+    that answered several), `queue_ms` the rest of its time in the replica, `rows` its size. `typical_ms` is
+    the mean time of calls like this one, of any caller, and `typical_calls` how many calls' evidence that is.
     """
 
     replica: str
@@ -39,6 +40,8 @@ class LoadReport:
     service_ms: float
     queue_ms: float
     rows: int
+    typical_ms: float = 0.0
+    typical_calls: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ METRICS: Final[Mapping[str, MetricSpec]] = {
         _spec("hub_p_meet", _H, "Promised probability to meet the deadline", "profile", buckets=SHARE),
         _spec("hub_promise_met_total", _C, "Routed calls by whether the deadline was met", "profile", "met"),
         _spec("hub_route_attempts_total", _C, "Attempts by outcome", "pool", "outcome"),
+        _spec("hub_hedges_total", _C, "Second calls beside a late first one", "profile"),
         _spec("hub_shed_total", _C, "Requests that were not admitted, by reason", "priority", "reason"),
         _spec(
             "hub_admission_wait_ms",

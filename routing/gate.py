@@ -14,12 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from pydantic import Field
 
 from models.base import Frozen
+from models.bounds import Gain
 
 ERRORS: Final = "errors"
 UNREACHABLE: Final = "unreachable"
+
+Milliseconds = Annotated[int, Field(gt=0)]
 
 
 class GateConfig(Frozen):
@@ -27,14 +32,14 @@ class GateConfig(Frozen):
     probe that does not come back is waited for `probe_ms`.
     """
 
-    threshold: float = 0.5
-    gain: float = 0.2
-    minimum_hosts: int = 2
-    ejected_share: float = 0.5
-    base_ms: int = 1000
-    longest_ms: int = 30_000
-    unreachable_ms: int = 6000
-    probe_ms: int = 2000
+    threshold: Gain = 0.5
+    gain: Gain = 0.2
+    minimum_hosts: Annotated[int, Field(ge=0)] = 2
+    ejected_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    base_ms: Milliseconds = 1000
+    longest_ms: Milliseconds = 30_000
+    unreachable_ms: Milliseconds = 6000
+    probe_ms: Milliseconds = 2000
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from models.base import Frozen
+from models.bounds import Gain, NotNegative, Positive
 from routing.latency import faded
 
 
@@ -13,10 +14,10 @@ class HopConfig(Frozen):
     measurement counts and is forgotten.
     """
 
-    remote_ms: float = 2.0
-    local_ms: float = 0.05
-    gain: float = 0.1
-    tau_ms: float = 30_000.0
+    remote_ms: NotNegative = 2.0
+    local_ms: NotNegative = 0.05
+    gain: Gain = 0.1
+    tau_ms: Positive = 30_000.0
 
 
 class Hops:

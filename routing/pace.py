@@ -19,6 +19,7 @@ import math
 from typing import Any, Final
 
 from models.base import Frozen
+from models.bounds import NotNegative, Positive
 from routing.latency import faded
 
 NOISE: Final = 0.6
@@ -32,18 +33,21 @@ _SLOW: Final = 1.5
 LONGEST_DOUBLINGS: Final = 5
 
 
+_REPEATED: Final = 3.0
+
+
 class PaceConfig(Frozen):
     """`tau_ms` is how fast an unmeasured pace relaxes at first; `drift` how fast (variance per second) a
     belief grows uncertain; `prior` how uncertain it starts. A replica differs from its cohort by as much as
     exceeds `sure` standard deviations: what may be chance is no reason to prefer one.
     """
 
-    tau_ms: float = 1000.0
-    drift: float = 0.01
-    prior: float = 0.5
-    sure: float = 1.0
-    slack: float = 0.7
-    alarm: float = 5.0
+    tau_ms: Positive = 1000.0
+    drift: NotNegative = 0.01
+    prior: Positive = 0.5
+    sure: NotNegative = 1.0
+    slack: NotNegative = 0.7
+    alarm: Positive = 5.0
 
 
 class Pace:
@@ -100,8 +104,11 @@ class Pace:
         return max(self.variance, min(self._config.prior, grown))
 
     def hear(self, ratio: float, calls: float, now_ms: float, middle: float) -> None:
-        """Take what the replica itself knows, from `calls` calls of anybody, if it knows more than this."""
-        variance = NOISE / calls
+        """Take what the replica itself knows, from `calls` calls of anybody, if it knows more than this.
+
+        It counts for a third: the same calls are reported again and again.
+        """
+        variance = _REPEATED * NOISE / calls
         if variance < self.variance:
             self.value = max(1e-3, self.held(now_ms, middle) * ratio)
             self.variance = variance

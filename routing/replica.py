@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from models.base import Frozen
+from models.bounds import Gain, Positive
 from routing.gate import ErrorGate, GateConfig
 from routing.pace import Pace, PaceConfig
 from routing.placement import ReplicaMeta
@@ -23,10 +24,10 @@ class ReplicaConfig(Frozen):
     it will at least become.
     """
 
-    queue_tau_ms: float = 300.0
-    slow_start_ms: float = 2000.0
-    least_share: float = 0.2
-    overdue: float = 8.0
+    queue_tau_ms: Positive = 300.0
+    slow_start_ms: Positive = 2000.0
+    least_share: Gain = 0.2
+    overdue: Positive = 8.0
 
 
 class Standing(NamedTuple):

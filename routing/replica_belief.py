@@ -91,6 +91,7 @@ class ReplicaBelief:
         retry = self._service.retry(pool, now_ns)
         flight = Flight(self.name, now_ns, len(self.flights) + 1, ahead, expected_ms, retry)
         self.flights[flight] = None
+        self._gate.sent(now_ns)
         return flight
 
     def heard(self, foreign: float, now_ns: int) -> None:
@@ -101,6 +102,7 @@ class ReplicaBelief:
     def refused(self, now_ns: int) -> None:
         """It had no room for a call: the calls that are not ours fill it."""
         self._reply_ns = now_ns
+        self._gate.undecided(now_ns)
         self.heard(self.capacity - len(self.flights), now_ns)
 
     def answered(self, flight: Flight, pool: Middle, now_ns: int) -> list[float]:
@@ -114,6 +116,7 @@ class ReplicaBelief:
         if now_ns - flight.sent_ns < self._config.quick * pool.service_ms * NS_PER_MS:
             self.failed(flight, pool, now_ns)
             return []
+        self._gate.undecided(now_ns)
         return self._completed(flight, pool, now_ns)
 
     def works(self) -> None:
@@ -137,6 +140,7 @@ class ReplicaBelief:
 
     def abandoned(self, flight: Flight, pool: Middle, now_ns: int) -> None:
         """Its caller gave a call up, which would have taken longer than that."""
+        self._gate.undecided(now_ns)
         seen_ms = self._service.of_completion(now_ns - flight.sent_ns, flight.ahead)
         if seen_ms[pool.best] > self._service.now_ms(pool, now_ns):
             self._service.learn(seen_ms, pool, now_ns, retry=flight.retry)

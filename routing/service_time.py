@@ -17,6 +17,7 @@ NS_PER_MS: Final = 1_000_000
 _TRIED_ANEW: Final = 0.5
 _KNOWN: Final = 0.2
 """What must be left of a belief for a call not to try the replica anew, and to be compared with it."""
+_SURE: Final = 2
 
 
 class SpeedMemory(Frozen):
@@ -92,8 +93,8 @@ class ServiceTime:
         self._seen_ns = now_ns
 
     def replace(self, slow_ms: Sequence[float], now_ns: int, *, retry: bool) -> None:
-        """Take service times that are slow for sure, which needs no retry to be confirmed."""
-        self._confirmed = max(1, self._confirmed + retry)
+        """Take service times that are slow for sure, which counts as confirmed without a retry."""
+        self._confirmed = max(_SURE, self._confirmed + retry)
         self._seen_ms, self._seen_ns = list(slow_ms), now_ns
 
     def of_completion(self, elapsed_ns: int, ahead: float) -> list[float]:

@@ -12,11 +12,13 @@ model that was slow everywhere once would never be tried again. Written under th
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
+from pydantic import Field
 
 from models.base import Frozen
+from models.bounds import Positive
 from routing.latency import Floats, Ratios, Spread, faded, seed_tail, sigma_of
 from routing.pace import NOISE
 from routing.placement import SIZES, GroupKey, Placement
@@ -36,8 +38,8 @@ _BACK_STEPS: Final = 240
 class SpeedConfig(Frozen):
     """`promise` is the level of the quantile that has to fit a deadline."""
 
-    settle_tau_ms: float = 30_000.0
-    promise: float = 0.95
+    settle_tau_ms: Positive = 30_000.0
+    promise: Annotated[float, Field(gt=0, lt=1)] = 0.95
 
 
 def depth_of(calls_per_slot: float) -> int:
@@ -101,12 +103,19 @@ class Speeds:
         """How uncertain the service time of a group is, as the variance of its relative error."""
         return _PRIOR - self._certainty[size].item(group) * self._left()
 
-    def observe_service(self, group: int, size: int, ratio: float, pace_variance: float) -> None:
-        """Take the ratio of a measured service time to the one believed of this group and replica."""
+    def observe_service(
+        self, group: int, size: int, ratio: float, pace_variance: float, *, at_most: float
+    ) -> None:
+        """Take the ratio of a measured service time to the one believed of this group and replica.
+
+        The belief grows by a factor of `at_most`, what the pace left unexplained, or both together would go
+        beyond what was measured.
+        """
         own, left = self.variance(group, size), self._left()
         gain = own / (own + pace_variance + NOISE)
         factor = 1.0 + self._factor[size].item(group) * left
-        factor = max(_LEAST_FACTOR, factor * (1.0 + gain * (ratio - 1.0)))
+        step = min(1.0 + gain * (ratio - 1.0), max(1.0, at_most))
+        factor = max(_LEAST_FACTOR, factor * step)
         self._factor[size][group] = (factor - 1.0) / left
         self._certainty[size][group] = (_PRIOR - own * (1.0 - gain)) / left
         self._learned[size] = True

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from benchmarks.queueing.traces import Trace
 from models.forecast import LoadReport
+from routing.sketch import ServiceSketch
 
 BOOT: Final = "boot"
 
@@ -47,10 +48,12 @@ class Replica:
     assigned: int = 0
     replies: int = 0
     waiting: deque[Call] = field(default_factory=deque)
+    sketch: ServiceSketch = field(default_factory=ServiceSketch)
 
     def report(self, call: Call) -> LoadReport:
         """What a pool's worker says on the reply to a call, which it no longer counts."""
         self.replies += 1
+        typical = self.sketch.observe("model", call.service_ms, call.started_ms + call.service_ms)
         return LoadReport(
             self.name,
             BOOT,
@@ -61,6 +64,8 @@ class Replica:
             call.service_ms,
             call.started_ms - call.arrived_ms,
             1,
+            typical.service_ms,
+            typical.calls,
         )
 
 

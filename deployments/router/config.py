@@ -33,7 +33,7 @@ class RouterConfig(Frozen):
 
     Calls whose tensors have at least `by_reference_from_bytes` go through Ray's object store, smaller ones by
     gRPC, which is faster until about half a megabyte. A pool without replicas is waited for `seen_timeout_s`.
-    Without `local`, every call goes to a pool.
+    Without `local`, every call goes to a pool. `experiments` is YAML text, too (`config/experiments.yaml`).
     """
 
     pools: tuple[str, ...]
@@ -41,3 +41,4 @@ class RouterConfig(Frozen):
     by_reference_from_bytes: Annotated[int, Field(ge=0)] = 512 * 1024
     seen_timeout_s: Annotated[float, Field(gt=0)] = 10.0
     local: LocalConfig | None = None
+    experiments: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 
 from deployments.router.eligible import EligibleModels
@@ -14,6 +15,8 @@ from models.metrics import Meter
 from models.request import Requirements
 from routing.catalogue import Catalogue
 from routing.engine import Engine
+from routing.ladder import rungs
+from routing.latency import Spread
 from routing.load import LoadTable
 
 
@@ -63,16 +66,32 @@ class Decisions:
         self._meter.observe("hub_p_meet", labels, decision.promise.p_meet)
         return decision
 
+    def spread(self, decision: Decision, *, rows: int) -> Spread:
+        """How far completions like the one promised lie from their predictions."""
+        return self._load.spread(decision.replica, str(decision.chosen), rows=rows)
+
     def _decide(
+        self, requirements: Requirements, now_ns: int, *, attempt: int, exclude: frozenset[str]
+    ) -> Decision:
+        """The first rung of the ladder that has an answer; else the refusal of the first."""
+        (_, asked), *lower = rungs(requirements)
+        try:
+            return self._eligibly(asked, now_ns, attempt=attempt, exclude=exclude)
+        except NothingFeasible:
+            for degradation, instead in lower:
+                with suppress(NoModelMatches, NothingFeasible):
+                    decision = self._eligibly(instead, now_ns, attempt=attempt, exclude=exclude)
+                    return decision.model_copy(update={"degradation": degradation})
+            raise
+
+    def _eligibly(
         self, requirements: Requirements, now_ns: int, *, attempt: int, exclude: frozenset[str]
     ) -> Decision:
         """The first of the eligible catalogues that has an answer; else the refusal of the whole one."""
         *reduced, whole = self._eligible.catalogues(now_ns)
         for catalogue in reduced:
-            try:
+            with suppress(NoModelMatches, NothingFeasible):
                 return self._ask(requirements, catalogue, now_ns, attempt=attempt, exclude=exclude)
-            except (NoModelMatches, NothingFeasible):
-                continue
         return self._ask(requirements, whole, now_ns, attempt=attempt, exclude=exclude)
 
     def _ask(

@@ -195,7 +195,10 @@ class LatencyRouter(FIFOMixin, RequestRouter):
 
 
 class _WatchedReplica(RunningReplica):
-    """A replica whose calls are watched by the router that made it: unary, streams, dispatch, broadcast."""
+    """A replica whose calls are watched by the router that made it: unary, streams, and by dispatch.
+
+    A broadcast is not: it goes to every replica, and says nothing of how fast ordinary calls are.
+    """
 
     def __init__(self, info: RunningReplicaInfo, router: LatencyRouter) -> None:
         super().__init__(info)
@@ -203,6 +206,8 @@ class _WatchedReplica(RunningReplica):
 
     def try_send_request(self, pr: PendingRequest, with_rejection: bool) -> ReplicaResult:  # noqa: FBT001
         send = super().try_send_request
+        if _TRIED not in vars(pr) and pr.metadata._reserved_slot_token is None:  # noqa: SLF001
+            return send(pr, with_rejection)
         result = self._router.send(self.replica_id.unique_id, lambda: send(pr, with_rejection))
         if pr.metadata.is_streaming:
             _watch_reader(result, self._router)

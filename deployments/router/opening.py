@@ -5,22 +5,35 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from random import Random
+from typing import Final
 
 from deployments.router import load_table
+from deployments.router.admission import AdmissionDoor
 from deployments.router.attempts import Attempts
+from deployments.router.calls import Calls
 from deployments.router.catalogue_tail import CatalogueTail
 from deployments.router.config import RouterConfig
 from deployments.router.decisions import Decisions
 from deployments.router.ejections import measure_ejections
+from deployments.router.local_pool import LocalPool
+from deployments.router.names import LOCAL_POOL
+from deployments.router.observer import Observer
+from deployments.router.outbox import Outbox
 from deployments.router.pools import ServePools
 from deployments.router.ports import CatalogueSource, Pools
 from deployments.router.quarantine import Quarantine
+from deployments.router.recorder import Recorder
 from deployments.router.routed_client import RoutedClient
+from deployments.router.routed_pools import RoutedPools
 from messaging.ports import EventBus
 from models.metrics import Meter
+from routing.admission import AdmissionConfig
 from routing.engine import Engine
+from routing.experiments import load_experiments
 from routing.load import LoadTable
-from routing.profiles import load_profiles
+from routing.places import Usage, usage_of
+
+_ADMISSION: Final = AdmissionConfig()
 
 
 def assemble(
@@ -32,10 +45,16 @@ def assemble(
     clock: Callable[[], int],
     rng: Random,
     meter: Meter,
+    admission: AdmissionConfig = _ADMISSION,
 ) -> RoutedClient:
-    """A routed client over these parts, with a quarantine of its own."""
+    """A routed client over these parts, with a door, a quarantine and budgets of its own."""
     quarantine = Quarantine()
+
+    def usage(now_ns: int) -> Usage:
+        return usage_of(load.snapshot(now_ns), now_ns)
+
     return RoutedClient(
+        door=AdmissionDoor(admission, usage=usage, clock=clock, meter=meter),
         decisions=Decisions(
             engine=engine,
             source=source,
@@ -45,10 +64,8 @@ def assemble(
             rng=rng,
             meter=meter,
         ),
-        pools=pools,
-        attempts=Attempts(load, quarantine, clock=clock, meter=meter),
+        calls=Calls(pools, Attempts(load, quarantine, clock=clock, meter=meter), clock=clock, rng=rng),
         clock=clock,
-        rng=rng,
         meter=meter,
     )
 
@@ -79,9 +96,18 @@ class Routing:
             by_reference_from=config.by_reference_from_bytes,
             seen=lambda pool: bool(load_table.TABLE.replicas(pool)),
         )
+        self.local = (
+            LocalPool(config.local, load_table.TABLE, clock=clock, rng=rng, meter=meter)
+            if config.local
+            else None
+        )
+        outbox = Outbox(self.pools, most_bytes=config.by_reference_from_bytes)
+        self.recorder = Recorder(config.profiles, load_table.TABLE, clock=clock)
+        self.experiments = load_experiments(config.experiments, profiles=self.recorder.profiles.names)
+        self.observer = Observer(self.experiments, catalogue=lambda: self.tail.catalogue, clock=clock)
         self.client = assemble(
-            engine=Engine(load_profiles(config.profiles)),
-            pools=self.pools,
+            engine=self.recorder.engine,
+            pools=RoutedPools(outbox, self.local),
             source=self.tail,
             load=load_table.TABLE,
             clock=clock,
@@ -92,13 +118,16 @@ class Routing:
 
     def open(self) -> None:
         """Start to follow the catalogue, to bring up the pools and to measure what is ejected."""
+        pools = (*self._config.pools, LOCAL_POOL) if self.local else self._config.pools
         self._tasks = [
             asyncio.create_task(self.tail.run()),
             asyncio.create_task(self.pools.open(seen_timeout_s=self._config.seen_timeout_s)),
             asyncio.create_task(
-                measure_ejections(load_table.TABLE, self._config.pools, clock=self._clock, meter=self._meter)
+                measure_ejections(load_table.TABLE, pools, clock=self._clock, meter=self._meter)
             ),
         ]
+        if self.local:
+            self._tasks.append(asyncio.create_task(self.local.open()))
 
     def check(self) -> None:
         """Raises what ended one of the tasks for good; call it from the replica's health check."""
@@ -112,3 +141,5 @@ class Routing:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.pools.close()
+        if self.local:
+            self.local.close()

@@ -138,6 +138,7 @@ def _requirements(ask: Ask, tensors: Tensors | None, hub: Services, caller: Prin
         ask.model_copy(update=chosen_by_hub),
         rows=tensors.rows if tensors else None,
         tier=caller.tier.value,
+        tenant=caller.tenant_id,
         now_ns=hub.clock(),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from deployments.router.execution.batching import Part
 from deployments.router.execution.slots import Slots
@@ -12,6 +12,10 @@ from deployments.router.replies import Refusal
 from models.card import ModelCard
 from models.errors import HubError
 from models.forecast import InferCall, InferReply, LoadReport
+from routing.placement import size_of
+from routing.sketch import ServiceSketch, Typical
+
+_UNKNOWN: Final = Typical(0.0, 0.0)
 
 
 @dataclass(slots=True)
@@ -28,6 +32,7 @@ class Reports:
     boot: str
     slots: Slots[Any]
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    _sketch: ServiceSketch = field(default_factory=ServiceSketch)
 
     def reply(self, call: InferCall, part: Part, card: ModelCard, *, arrived_ns: int) -> InferReply:
         run, service_ms = part.run, part.service_ms
@@ -38,13 +43,24 @@ class Reports:
             calibration=card.calibration.version,
             started_ns=run.started_ns,
             finished_ns=run.finished_ns,
-            load=self._report(call, service_ms=service_ms, queue_ms=inside_ms - service_ms),
+            load=self._report(
+                call,
+                service_ms=service_ms,
+                queue_ms=inside_ms - service_ms,
+                typical=self._typical(call, service_ms, run.finished_ns),
+            ),
         )
 
     def refusal(self, call: InferCall, error: HubError) -> Refusal:
         return Refusal(error, self._report(call, service_ms=0.0, queue_ms=0.0))
 
-    def _report(self, call: InferCall, *, service_ms: float, queue_ms: float) -> LoadReport:
+    def _typical(self, call: InferCall, service_ms: float, now_ns: int) -> Typical:
+        """What calls like this one take here, whoever made them."""
+        return self._sketch.observe((call.model, size_of(len(call.window))), service_ms, now_ns / 1e6)
+
+    def _report(
+        self, call: InferCall, *, service_ms: float, queue_ms: float, typical: Typical = _UNKNOWN
+    ) -> LoadReport:
         return LoadReport(
             replica=self.replica,
             boot=self.boot,
@@ -55,4 +71,6 @@ class Reports:
             service_ms=service_ms,
             queue_ms=queue_ms,
             rows=call.window.shape[0] if call.window.ndim else 0,
+            typical_ms=typical.service_ms,
+            typical_calls=typical.calls,
         )

@@ -16,9 +16,7 @@ from typing import Final
 import numpy as np
 import pytest
 
-from deployments.router.attempts import Attempts
-from deployments.router.decisions import Decisions
-from deployments.router.quarantine import Quarantine
+from deployments.router.opening import assemble
 from deployments.router.replies import Refusal, Reply
 from deployments.router.routed_client import RoutedClient
 from models.answer import Answer
@@ -56,18 +54,23 @@ Script = Callable[[InferCall, Ticket], "HubError | None"]
 
 @dataclass
 class ScriptedPools:
-    """Answers each call as `script` says: None answers, an error is raised; `refuse` sends it as a reply."""
+    """Answers each call as `script` says: None answers, an error is raised; `refuse` sends it as a reply. The
+    next `stalls` calls take `stall_s`.
+    """
 
     script: Script = lambda call, ticket: None
     refuse: bool = False
     takes_s: float = 0.0
+    stalls: int = 0
+    stall_s: float = 5.0
     ready: bool = True
     sent: list[Ticket] = field(default_factory=list)
     cancelled: int = 0
 
     def send(self, call: InferCall, ticket: Ticket) -> ScriptedResponse:
         self.sent.append(ticket)
-        return ScriptedResponse(self, call, ticket)
+        self.stalls -= 1
+        return ScriptedResponse(self, call, ticket, self.stall_s if self.stalls >= 0 else self.takes_s)
 
     @property
     def tried(self) -> list[str]:
@@ -82,10 +85,11 @@ class ScriptedResponse:
     pools: ScriptedPools
     call: InferCall
     ticket: Ticket
+    takes_s: float
 
     async def reply(self) -> Reply:
-        if self.pools.takes_s:
-            await asyncio.sleep(self.pools.takes_s)
+        if self.takes_s:
+            await asyncio.sleep(self.takes_s)
         error = self.pools.script(self.call, self.ticket)
         load = LoadReport(
             replica=self.ticket.replica,
@@ -125,10 +129,16 @@ class Hub:
     load: LoadTable
     meter: MemoryMeter
 
-    async def infer(self, *, within_s: float = 5.0, profile: str = "performance_optimized") -> Answer:
+    async def infer(
+        self,
+        *,
+        within_s: float = 5.0,
+        profile: str = "performance_optimized",
+        model: str | None = None,
+    ) -> Answer:
         """One call for two windows."""
         return await self.client.infer(
-            wanted(within_s=within_s, profile=profile),
+            wanted(within_s=within_s, profile=profile, model=model),
             np.zeros((2, WINDOW), np.float32),
             np.zeros((2, len(CONTEXT_FEATURES)), np.float32),
             traceparent="",
@@ -137,14 +147,16 @@ class Hub:
     def in_flight(self) -> float:
         """Our own calls that the table believes to be on their way; what it heard of others has faded."""
         in_a_minute = time.time_ns() + 60_000_000_000
-        return round(float(self.load.snapshot(in_a_minute).calls.sum()), 6)
+        return round(sum(standing.calls for standing in self.load.snapshot(in_a_minute).standings), 6)
 
     def counted(self, name: str, **labels: str) -> float:
         """A counter's value."""
         return self.meter.values.get((name, tuple(sorted(labels.items()))), 0.0)
 
 
-def wanted(*, within_s: float = 5.0, profile: str = "performance_optimized") -> Requirements:
+def wanted(
+    *, within_s: float = 5.0, profile: str = "performance_optimized", model: str | None = None
+) -> Requirements:
     """What the calls of this file ask for."""
     return Requirements(
         task=TIME_SERIES_FORECAST.name,
@@ -152,6 +164,7 @@ def wanted(*, within_s: float = 5.0, profile: str = "performance_optimized") -> 
         data_size=DataSize.SMALL,
         deadline_ns=time.time_ns() + int(within_s * 1e9),
         profile=profile,
+        model=model,
     )
 
 
@@ -159,24 +172,16 @@ def a_hub(
     pools: ScriptedPools, *, replicas: Sequence[str] = ("r1", "r2"), cards: Sequence[ModelCard] = CARDS
 ) -> Hub:
     """A client over one pool with these replicas, each holding all models."""
-    load, meter, quarantine = LoadTable(), MemoryMeter(), Quarantine()
+    load, meter = LoadTable(), MemoryMeter()
     meta = ReplicaMeta("pool", "cpu", 2, {str(card.key): list(card.warm) for card in cards})
-    load.replicas_updated("pool", [(name, meta) for name in replicas])
-    decisions = Decisions(
+    load.replicas_updated("pool", [(name, meta) for name in replicas], now_ns=0)
+    client = assemble(
         engine=Engine(load_profiles(PROFILES.read_text(encoding="utf-8"))),
         source=FixedCatalogue(Catalogue.of(cards, version=7)),
+        pools=pools,
         load=load,
-        quarantine=quarantine,
         clock=time.time_ns,
         rng=Random(1),
-        meter=meter,
-    )
-    client = RoutedClient(
-        decisions=decisions,
-        pools=pools,
-        attempts=Attempts(load, quarantine, clock=time.time_ns, meter=meter),
-        clock=time.time_ns,
-        rng=Random(2),
         meter=meter,
     )
     return Hub(client, pools, load, meter)
@@ -293,9 +298,9 @@ async def test_calls_at_once_spread_over_the_replicas() -> None:
     """Each decision sees the reservations of those before it."""
     hub = a_hub(ScriptedPools(takes_s=0.01))
 
-    await asyncio.gather(*(hub.infer() for _ in range(8)))
+    await asyncio.gather(*(hub.infer() for _ in range(4)))
 
-    assert sorted(hub.pools.tried.count(replica) for replica in ("r1", "r2")) == [4, 4]
+    assert sorted(hub.pools.tried.count(replica) for replica in ("r1", "r2")) == [2, 2]
 
 
 async def test_a_lost_replica_is_avoided_at_once() -> None:

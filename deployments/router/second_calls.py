@@ -1,0 +1,103 @@
+"""Second calls: elsewhere after a replica did not answer, beside the first while that is late.
+
+A replica that refused, was busy, lost or failed costs one more attempt on another one inside the deadline, as
+far as the retry budget goes. A first call that will probably miss its deadline gets a second one beside it,
+as `routing/hedging.py` says; the first answer counts and the other call is stopped. Inference has no side
+effects, so a second call is safe even where nobody knows how far the first one got.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from deployments.router.calls import Calls, Work
+from deployments.router.decisions import Decisions
+from models.answer import Answer
+from models.decision import Decision
+from models.errors import HubError, NoModelMatches, NothingFeasible, ReplicaError
+from models.metrics import Meter
+from routing.budget import RETRIES, AttemptBudget
+from routing.hedging import HedgePolicy
+
+
+class SecondCalls:
+    """Gets an answer to a decided request in at most two calls. Belongs to one event loop."""
+
+    def __init__(self, calls: Calls, decisions: Decisions, *, clock: Callable[[], int], meter: Meter) -> None:
+        self._calls = calls
+        self._decisions = decisions
+        self._clock = clock
+        self._meter = meter
+        self._hedges = HedgePolicy()
+        self._retries = AttemptBudget(RETRIES)
+
+    async def answer(self, work: Work, decision: Decision) -> Answer:
+        """The first answer. Raises the error of the last call made."""
+        self._retries.earn(self._clock())
+        try:
+            return await self._hedged(work, decision)
+        except ReplicaError as error:
+            again = self._elsewhere(work, decision, error)
+        return await self._calls.call(work, again)
+
+    async def _hedged(self, work: Work, decision: Decision) -> Answer:
+        ratios = self._decisions.spread(decision, rows=len(work.window))
+        after_ms = self._hedges.check_after_ms(decision, ratios, now_ns=self._clock())
+        if after_ms is None:
+            return await self._calls.call(work, decision)
+        first = asyncio.ensure_future(self._calls.call(work, decision))
+        try:
+            await asyncio.wait({first}, timeout=after_ms / 1e3)
+            other = None if first.done() else self._beside(work, decision)
+            return await (_sooner(first, self._calls.call(work, other)) if other else first)
+        finally:
+            await _stop(first)
+
+    def _beside(self, work: Work, first: Decision) -> Decision | None:
+        """A decision for a second call beside a first one that is out; None if there is no use in it."""
+        now_ns = self._clock()
+        ratios = self._decisions.spread(first, rows=len(work.window))
+        try:
+            other = self._second(work, first)
+        except HubError:
+            return None
+        elapsed_ms = (now_ns - first.decided_ns) / 1e6
+        if not self._hedges.should(first, other, ratios, elapsed_ms=elapsed_ms, now_ns=now_ns):
+            return None
+        self._meter.count("hub_hedges_total", {"profile": first.profile})
+        return other
+
+    def _elsewhere(self, work: Work, failed: Decision, error: ReplicaError) -> Decision:
+        """A decision for another replica; if there is none, or no budget, the first call's error stands."""
+        if not self._retries.spend(self._clock()):
+            raise error
+        try:
+            return self._second(work, failed)
+        except (NoModelMatches, NothingFeasible):
+            raise error from None
+
+    def _second(self, work: Work, first: Decision) -> Decision:
+        return self._decisions.decide(work.requirements, attempt=2, exclude=frozenset({first.replica}))
+
+
+async def _sooner(first: asyncio.Future[Answer], second: Coroutine[Any, Any, Answer]) -> Answer:
+    """The answer of whichever call answers first; the error of the first call if neither does."""
+    other = asyncio.ensure_future(second)
+    pending = {first, other}
+    try:
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for call in done:
+                if not call.exception():
+                    return call.result()
+        return first.result()
+    finally:
+        await _stop(other)
+
+
+async def _stop(call: asyncio.Future[Answer]) -> None:
+    """End a call that is no longer wanted, and wait until it has been counted out."""
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)

@@ -1,0 +1,75 @@
+"""What a decision is made on: the beliefs of one moment, which nobody changes afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from models.base import Frozen
+from models.forecast import LoadReport
+from routing.gate import Ejection, GateConfig
+from routing.hops import HopConfig
+from routing.latency import Floats, Spread
+from routing.outcome import Outcome
+from routing.pace import PaceConfig
+from routing.placement import Placement
+from routing.replica import ReplicaConfig, Standing
+from routing.speeds import Place, SpeedConfig, Spreads
+
+
+class LoadConfig(Frozen):
+    """Time constants of belief. With `forecast` a replica that was not heard of for long is expected to hold
+    as many foreign calls as others of its pool; without, none.
+    """
+
+    speed: SpeedConfig = SpeedConfig()
+    pace: PaceConfig = PaceConfig()
+    replica: ReplicaConfig = ReplicaConfig()
+    gate: GateConfig = GateConfig()
+    hop: HopConfig = HopConfig()
+    forecast: bool = True
+
+
+@dataclass(slots=True)
+class Flight:
+    """One call on its way: handed out by `sent`, brought back to `finished`; only the first time counts."""
+
+    number: int
+    replica: str
+    model: str
+    size: int
+    depth: int
+    expected_ms: float
+    budget_ms: float
+    landed: bool = False
+
+
+class Ended(NamedTuple):
+    """How a call ended; `elapsed_ms` from send to end."""
+
+    outcome: Outcome
+    elapsed_ms: float
+    now_ms: float
+    report: LoadReport | None
+
+
+class LoadSnapshot(NamedTuple):
+    """Beliefs at one moment, numbered by `placement`: `standings` per replica; `service_ms[size]` and
+    `tail[size][depth]` per group; `hop_ms` per pool.
+    """
+
+    placement: Placement
+    standings: Sequence[Standing]
+    ranks: Sequence[float]
+    service_ms: Sequence[Floats]
+    tail: Sequence[Sequence[Floats]]
+    spreads: Spreads
+    spread_of: Callable[[Place], Spread]
+    hop_ms: Mapping[str, float]
+    ejections: Mapping[int, Ejection]
+    config: LoadConfig
+
+    def spread(self, place: Place) -> Spread:
+        """The spread of a place, measured or assumed."""
+        return self.spreads.get(place) or self.spread_of(place)
