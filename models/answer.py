@@ -18,6 +18,7 @@ from models.request import Requirements
 class Answer:
     """One forecast per row, the decision that was kept, and the wall times of its stages
     (`decided`, `sent`, `inferred`). `load` is what the replica said of itself; None for one from memory.
+    `hedged` says that two calls were out for it.
     """
 
     forecasts: list[Forecast]
@@ -25,6 +26,7 @@ class Answer:
     lineage: Lineage
     stages: dict[str, int]
     load: LoadReport | None = None
+    hedged: bool = False
 
 
 class Router(Protocol):
@@ -37,6 +39,7 @@ class Router(Protocol):
         context: NDArray[np.float32],
         *,
         traceparent: str,
+        unit: str = "",
     ) -> Answer:
         """Decide, call, retry once elsewhere inside the deadline. Raises a RoutingError or ReplicaError."""
         ...

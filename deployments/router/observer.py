@@ -12,11 +12,14 @@ from routing.trials import TrialReport, Trials
 
 
 class Observer:
-    """Belongs to one event loop. Costs are those of the cards that the process has when it is asked."""
+    """Belongs to one event loop. Costs are those of the cards that the process has when it is asked. `live` are
+    the experiments that requests take part in.
+    """
 
     def __init__(
         self, experiments: Experiments, *, catalogue: Callable[[], Catalogue], clock: Callable[[], int]
     ) -> None:
+        self.live = experiments
         self.analytics = Analytics()
         self.began_ns = clock()
         self._trials = Trials(experiments)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from random import Random
-from typing import Final
 
 from deployments.router import load_table
 from deployments.router.admission import AdmissionDoor
@@ -27,13 +26,16 @@ from deployments.router.routed_client import RoutedClient
 from deployments.router.routed_pools import RoutedPools
 from messaging.ports import EventBus
 from models.metrics import Meter
+from models.outcome import DecisionOutcome
 from routing.admission import AdmissionConfig
 from routing.engine import Engine
-from routing.experiments import load_experiments
+from routing.experiments import Experiments, load_experiments
 from routing.load import LoadTable
 from routing.places import Usage, usage_of
 
-_ADMISSION: Final = AdmissionConfig()
+
+def _forget(_outcome: DecisionOutcome) -> None:
+    """For those who want to know nothing of what became of requests."""
 
 
 def assemble(
@@ -45,7 +47,7 @@ def assemble(
     clock: Callable[[], int],
     rng: Random,
     meter: Meter,
-    admission: AdmissionConfig = _ADMISSION,
+    observer: Observer | None = None,
 ) -> RoutedClient:
     """A routed client over these parts, with a door, a quarantine and budgets of its own."""
     quarantine = Quarantine()
@@ -54,7 +56,9 @@ def assemble(
         return usage_of(load.snapshot(now_ns), now_ns)
 
     return RoutedClient(
-        door=AdmissionDoor(admission, usage=usage, clock=clock, meter=meter),
+        experiments=observer.live if observer else Experiments(),
+        observe=observer.observe if observer else _forget,
+        door=AdmissionDoor(AdmissionConfig(), usage=usage, clock=clock, meter=meter),
         decisions=Decisions(
             engine=engine,
             source=source,
@@ -113,6 +117,7 @@ class Routing:
             clock=clock,
             rng=rng,
             meter=meter,
+            observer=self.observer,
         )
         self._tasks: list[asyncio.Task[None]] = []
 

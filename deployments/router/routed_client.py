@@ -6,6 +6,7 @@ The main path is `RoutedClient.infer`; `calls.py` makes one call, `second_calls.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,16 @@ from numpy.typing import NDArray
 from deployments.router.admission import AdmissionDoor
 from deployments.router.calls import Calls, Work
 from deployments.router.decisions import Decisions
+from deployments.router.journey import Observe, journey
 from deployments.router.second_calls import SecondCalls
+from deployments.router.shadows import Shadows
 from models.answer import Answer
 from models.decision import Decision
 from models.metrics import Meter
+from models.outcome import Assignment, DecisionOutcome
 from models.request import Requirements
 from routing.catalogue import Catalogue
+from routing.experiments import Experiments
 
 
 class RoutedClient:
@@ -27,16 +32,21 @@ class RoutedClient:
     def __init__(
         self,
         *,
+        experiments: Experiments,
         door: AdmissionDoor,
         decisions: Decisions,
         calls: Calls,
+        observe: Observe,
         clock: Callable[[], int],
         meter: Meter,
     ) -> None:
+        self._experiments = experiments
+        self._shadows = Shadows()
         self._door = door
         self._decisions = decisions
         self._calls = calls
         self._answers = SecondCalls(calls, decisions, clock=clock, meter=meter)
+        self._tell = observe
         self._clock = clock
         self._meter = meter
 
@@ -60,25 +70,36 @@ class RoutedClient:
         context: NDArray[np.float32],
         *,
         traceparent: str,
+        unit: str = "",
     ) -> Answer:
         """A forecast per row, from the replica that was chosen or from a second one.
 
-        Raises InputError for inputs that the model refuses, RoutingError (Shed among them) if no answer can
-        keep the promise, and the ReplicaError of the last attempt.
+        `unit` is what stays in one arm of an experiment: the user, or nothing for the hub's own calls, each
+        of which then counts by itself. Raises InputError for inputs that the model refuses, RoutingError (Shed
+        among them) if no answer can keep the promise, and the ReplicaError of the last attempt.
         """
-        async with self._door.admitted(requirements) as stay:
-            decision = self._decisions.decide(requirements)
-            answer = await self._kept(Work(requirements, window, context, traceparent), decision)
-            stay.report = answer.load
-            return answer
+        work = Work(requirements, window, context, traceparent)
+        assignment = self._experiments.arm(requirements, unit or traceparent)
+        if assignment is None:
+            return await self._routed(work, None)
+        tried = replace(work, requirements=assignment.applied(requirements))
+        if not assignment.shadow:
+            return await self._routed(tried, assignment)
+        self._shadows.cast(tried, assignment, self._routed)
+        return await self._routed(work, assignment.answered())
 
-    async def _kept(self, work: Work, decision: Decision) -> Answer:
-        """The answer, counted by whether it kept its promise."""
-        met = False
-        try:
-            answer = await self._answers.answer(work, decision)
-            met = self._clock() <= work.requirements.deadline_ns
-        finally:
-            labels = {"profile": decision.profile, "met": str(met).lower()}
+    async def _routed(self, work: Work, assignment: Assignment | None) -> Answer:
+        requirements = work.requirements
+        with journey(requirements, assignment, clock=self._clock, observe=self._observe) as made:
+            async with self._door.admitted(requirements) as stay:
+                made.decision = self._decisions.decide(requirements)
+                made.answer = await self._answers.answer(work, made.decision)
+                stay.report = made.answer.load
+        return made.answer
+
+    def _observe(self, outcome: DecisionOutcome) -> None:
+        """Tell how a request ended; one that was refused before it had a decision promised nothing."""
+        if outcome.decision is not None:
+            labels = {"profile": outcome.decision.profile, "met": str(bool(outcome.met)).lower()}
             self._meter.count("hub_promise_met_total", labels)
-        return answer
+        self._tell(outcome)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from deployments.router.calls import Calls, Work
@@ -51,7 +52,9 @@ class SecondCalls:
         try:
             await asyncio.wait({first}, timeout=after_ms / 1e3)
             other = None if first.done() else self._beside(work, decision)
-            return await (_sooner(first, self._calls.call(work, other)) if other else first)
+            if other is None:
+                return await first
+            return replace(await _sooner(first, self._calls.call(work, other)), hedged=True)
         finally:
             await _stop(first)
 

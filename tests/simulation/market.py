@@ -76,6 +76,7 @@ class DistantRouter:
         context: NDArray[np.float32],
         *,
         traceparent: str,
+        unit: str = "",
     ) -> Answer:
         assert len(window) == len(context) == requirements.rows
         assert traceparent

@@ -17,10 +17,12 @@ from models.decision import Decision, Degradation, Promise
 from models.errors import BadValue, DeadlineExpired, NothingFeasible, ReplicaError
 from models.forecast import Forecast
 from models.ids import traceparent
+from models.outcome import OutcomeRecord
 from models.prediction import Lineage
 from models.principal import Principal
 from models.request import Ask, InferAsk, Requirements
 from models.task import task_named
+from routing.ladder import reserve_ms
 
 router = APIRouter(prefix="/api/v1", tags=["inference"])
 
@@ -103,12 +105,15 @@ async def infer(
     requirements = _requirements(ask, tensors, hub, caller)
     trace = traceparent(hub.rng)
     try:
-        answer = await hub.router.infer(requirements, tensors.window, tensors.context, traceparent=trace)
+        answer = await hub.router.infer(
+            requirements, tensors.window, tensors.context, traceparent=trace, unit=caller.user_id
+        )
     except (NothingFeasible, DeadlineExpired, ReplicaError):
         if ask.inputs is None and (good := await hub.last_good.find(caller.tenant_id, ask)):
             return _from_memory(good, age_ms=hub.last_good.age_ms(good), explain=explain)
         raise
-    await hub.decisions.remember(caller, answer.decision)
+    outcome = OutcomeRecord.of(answer, deadline_ns=requirements.deadline_ns)
+    await hub.decisions.remember(caller, answer.decision, outcome)
     if ask.inputs is None:
         await hub.last_good.keep(caller.tenant_id, ask, _good(answer, hub.clock()))
     return _answered(answer, explain=explain)
@@ -133,7 +138,10 @@ async def _tensors(ask: InferAsk, hub: Services) -> Tensors:
 
 
 def _requirements(ask: Ask, tensors: Tensors | None, hub: Services, caller: Principal) -> Requirements:
+    """What must hold. Where an answer from memory may stand in, some of the deadline is kept back for it."""
     chosen_by_hub: dict[str, Any] = {"bar_ms": tensors.bar_ms} if tensors and tensors.bar_ms else {}
+    if tensors and isinstance(ask, InferAsk) and ask.inputs is None:
+        chosen_by_hub["max_latency_ms"] = ask.max_latency_ms - reserve_ms(ask.max_latency_ms)
     return Requirements.of(
         ask.model_copy(update=chosen_by_hub),
         rows=tensors.rows if tensors else None,

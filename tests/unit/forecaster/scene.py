@@ -83,6 +83,7 @@ class ScriptedRouter:
         context: NDArray[np.float32],
         *,
         traceparent: str,
+        unit: str = "",
     ) -> Answer:
         assert window.shape == (requirements.rows, WINDOW)
         assert len(context) == len(window)

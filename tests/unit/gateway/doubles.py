@@ -123,12 +123,18 @@ class ScriptedRouter:
         context: NDArray[np.float32],
         *,
         traceparent: str,
+        unit: str = "",
     ) -> Answer:
         assert context.shape == (len(window), len(CONTEXT_FEATURES))
         assert traceparent.startswith("00-")
         chosen = self.decide(requirements)
         self.windows.append(window)
-        return Answer([FORECAST] * len(window), chosen, lineage(chosen), {"decided": self.clock()})
+        return Answer(
+            [FORECAST] * len(window),
+            chosen,
+            lineage(chosen),
+            {"decided": self.clock(), "inferred": self.clock()},
+        )
 
 
 def decision(decision_id: str, *, profile: str = "balanced", now_ns: int = 1) -> Decision:
