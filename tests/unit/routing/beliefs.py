@@ -7,7 +7,7 @@ from models.forecast import LoadReport
 from routing.load import LoadSnapshot, LoadTable, Outcome
 from routing.replica import Standing
 from tests.support.cards import a_card
-from tests.unit.routing.worlds import START_MS, a_decision
+from tests.unit.routing.worlds import START_MS, a_decision, a_report
 
 CARD = a_card(warm_ms=10.0)
 
@@ -61,3 +61,11 @@ def service_ms(snapshot: LoadSnapshot, replica: str, card: ModelCard = CARD) -> 
 def tail(snapshot: LoadSnapshot, replica: str, *, depth: int = 0) -> float:
     """What a prediction for a small call is multiplied by to be promised."""
     return snapshot.tail[0][depth].item(group(snapshot, replica))
+
+
+def learned(table: LoadTable, took_ms: dict[str, float], *, times: int = 60, at_ms: int = 0) -> None:
+    """Let each replica answer so many times, in turn, with its own service time."""
+    for seq in range(times):
+        for replica, service in took_ms.items():
+            report = a_report(replica, seq=at_ms + seq, service_ms=service)
+            answered(table, replica, at_ms=at_ms, elapsed_ms=service + 2.0, report=report)

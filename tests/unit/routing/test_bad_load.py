@@ -8,23 +8,10 @@ from typing import Any
 import pytest
 
 from routing.load import LoadConfig, Outcome
-from routing.queue import ReportOrder
 from tests.unit.routing.beliefs import CARD, answered, calls, ns, service_ms, standing
 from tests.unit.routing.worlds import a_decision, a_report, a_table, holding
 
 HOUR_MS = 3_600_000
-
-
-def test_reports_count_only_forwards() -> None:
-    """A reordered report, or one of a former boot, changes nothing; a new boot counts from its first."""
-    order = ReportOrder()
-
-    assert order.accepts("first", 5)
-    assert not order.accepts("first", 4)
-    assert not order.accepts("first", 5)
-    assert order.accepts("second", 1)
-    assert not order.accepts("first", 6)
-    assert order.accepts("second", 2)
 
 
 @pytest.mark.parametrize(
