@@ -6,7 +6,7 @@ without validation by the engine (`computed`), and its explanation is rendered w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Self, TypeVar, overload
 
@@ -46,6 +46,9 @@ class Rendered(Sequence[Row]):
 
     def __len__(self) -> int:
         return len(self.rows())
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and self.rows() == tuple(other)

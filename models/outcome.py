@@ -1,9 +1,15 @@
-"""What became of a routed request: the decision it had, whether its promise was kept, and at what expense."""
+"""What became of a routed request: the decision it had, whether its promise was kept, and at what expense.
+
+`DecisionOutcome` is what analytics and experiments are told of every request, `RecordedDecision` what is kept
+of an answered one.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from models.answer import Answer
+from models.base import Frozen
 from models.decision import Decision
 from models.request import Requirements
 
@@ -52,3 +58,36 @@ class DecisionOutcome:
     attempts: int = 1
     hedged: bool = False
     assignment: Assignment | None = None
+
+
+class OutcomeRecord(Frozen):
+    """How an answer came about: `elapsed_ms` from its decision to the answer, in at most so many attempts."""
+
+    met: bool
+    elapsed_ms: float
+    attempts: int
+    inference_ms: float
+    queue_ms: float
+
+    @classmethod
+    def of(cls, answer: Answer, *, deadline_ns: int) -> OutcomeRecord:
+        inferred_ns, lineage = answer.stages["inferred"], answer.lineage
+        return cls(
+            met=inferred_ns <= deadline_ns,
+            elapsed_ms=(inferred_ns - answer.stages["decided"]) / 1e6,
+            attempts=lineage.attempts,
+            inference_ms=lineage.inference_us / 1e3,
+            queue_ms=lineage.queue_us / 1e3,
+        )
+
+
+class RecordedDecision(Decision):
+    """A decision with what became of it; None for one that was not carried out."""
+
+    outcome: OutcomeRecord | None = None
+
+    @staticmethod
+    def encode(decision: Decision, outcome: OutcomeRecord | None) -> bytes:
+        """The JSON of both, without validating again what the engine made."""
+        said = outcome.model_dump_json() if outcome else "null"
+        return f'{decision.model_dump_json()[:-1]},"outcome":{said}}}'.encode()

@@ -18,6 +18,7 @@ from messaging.topics import DECISIONS, partition_of
 from models.decision import Decision
 from models.errors import AppendUnknown, MessagingError, NotFound, StoreUnavailable
 from models.metrics import Meter
+from models.outcome import OutcomeRecord, RecordedDecision
 from models.principal import Principal
 from storage.ports import FastStore, Key
 
@@ -39,9 +40,13 @@ class DecisionLog:
         self._meter = meter
         self._queue: asyncio.Queue[tuple[int, Record]] = asyncio.Queue(QUEUE)
 
-    async def remember(self, owner: Principal, decision: Decision) -> None:
-        """Make the decision readable by its owner and queue its record. Neither fails nor waits for Kafka."""
-        value = decision.model_dump_json().encode()
+    async def remember(
+        self, owner: Principal, decision: Decision, outcome: OutcomeRecord | None = None
+    ) -> None:
+        """Make the decision readable by its owner and queue its record, with what became of it if it was
+        carried out. Neither fails nor waits for Kafka.
+        """
+        value = RecordedDecision.encode(decision, outcome)
         key = decision.decision_id.encode()
         headers = (("tenant-id", owner.tenant_id.encode()),)
         try:
@@ -51,12 +56,12 @@ class DecisionLog:
         with contextlib.suppress(StoreUnavailable):
             await self._store.put(_place(owner, decision.decision_id), value, ttl_s=KEPT_S)
 
-    async def recall(self, owner: Principal, decision_id: str) -> Decision:
+    async def recall(self, owner: Principal, decision_id: str) -> RecordedDecision:
         """A decision of the caller; NotFound, in the same words, for a foreign, absent or forgotten one."""
         value = await self._store.get(_place(owner, decision_id))
         if value is None:
             raise NotFound("you have no such decision, or it was forgotten")
-        return Decision.model_validate_json(value)
+        return RecordedDecision.model_validate_json(value)
 
     async def run(self) -> None:
         """Write what is queued, until cancelled."""

@@ -120,6 +120,13 @@ def _print_decision(decision: dict[str, Any]) -> None:
         f"  because: {decision['reason']}",
         highlight=False,
     )
+    if outcome := decision.get("outcome"):
+        kept = "in time" if outcome["met"] else "too late"
+        console.print(
+            f"  became: answered {kept} after {outcome['elapsed_ms']:.2f} ms, of which it waited "
+            f"{outcome['queue_ms']:.2f} and ran {outcome['inference_ms']:.2f}; attempt {outcome['attempts']}",
+            highlight=False,
+        )
     for gone in decision["filters"]:
         if gone["removed"]:
             console.print(f"  {gone['name']} removed {gone['removed']}: {gone['reason']}", highlight=False)

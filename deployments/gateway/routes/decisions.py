@@ -6,12 +6,12 @@ from fastapi import APIRouter
 
 from deployments.gateway.access import Caller
 from deployments.gateway.services import Hub
-from models.decision import Decision
+from models.outcome import RecordedDecision
 
 router = APIRouter(prefix="/api/v1/decisions", tags=["inference"])
 
 
 @router.get("/{decision_id}")
-async def decision(decision_id: str, hub: Hub, caller: Caller) -> Decision:
-    """The whole record of a decision made for the caller within the last day."""
+async def decision(decision_id: str, hub: Hub, caller: Caller) -> RecordedDecision:
+    """The whole record of a decision made for the caller within the last day, and what became of it."""
     return await hub.decisions.recall(caller, decision_id)

@@ -11,12 +11,12 @@ import pytest
 from deployments.gateway.decisions import QUEUE, DecisionLog
 from messaging.ports import LogRecord
 from messaging.topics import DECISIONS, partition_of
-from models.decision import Decision
 from models.errors import NotFound, StoreUnavailable
+from models.outcome import OutcomeRecord, RecordedDecision
 from storage.memory import MemoryFastStore
 from storage.ports import Key
 from tests.support.eventually import eventually
-from tests.unit.gateway.doubles import TestHub, decision, principal
+from tests.unit.gateway.doubles import TestHub, decision, inputs, principal
 
 
 class AwayStore(MemoryFastStore):
@@ -37,8 +37,45 @@ async def test_each_decision_is_recorded_under_its_id(hub: TestHub) -> None:
     for partition in range(DECISIONS.partitions):
         for record in records(hub, partition):
             assert partition_of(record.key, DECISIONS.partitions) == partition
-            assert Decision.model_validate_json(record.value or b"").decision_id.encode() == record.key
+            assert (
+                RecordedDecision.model_validate_json(record.value or b"").decision_id.encode() == record.key
+            )
             assert record.headers == (("tenant-id", b"acme"),)
+
+
+async def test_an_answer_is_recorded_with_what_became_of_it(hub: TestHub) -> None:
+    """In the log and for the caller alike; a decision that nothing came of says so."""
+    outcome = OutcomeRecord(met=False, elapsed_ms=120.5, attempts=2, inference_ms=3.5, queue_ms=100.0)
+    log = hub.services.decisions
+    async with running(log):
+        await log.remember(principal(), decision("a" * 32), outcome)
+        await log.remember(principal(), decision("b" * 32))
+        await eventually(lambda: recorded(hub) == 2)
+
+    logged = {
+        record.key: RecordedDecision.model_validate_json(record.value or b"")
+        for partition in range(DECISIONS.partitions)
+        for record in records(hub, partition)
+    }
+    for key, expected in (("a" * 32, outcome), ("b" * 32, None)):
+        assert logged[key.encode()] == await log.recall(principal(), key)
+        assert logged[key.encode()].outcome == expected
+
+
+async def test_an_inference_leaves_its_outcome(hub: TestHub) -> None:
+    """Over HTTP, with the deadline of the request."""
+    body = {"task": "time_series_forecast", "inputs": inputs(), "max_latency_ms": 50}
+    answer = await hub.client.post("/api/v1/infer", json=body, headers=hub.auth())
+    choice = answer.json()["choice"]
+    kept = await hub.client.get(f"/api/v1/decisions/{choice['decision_id']}", headers=hub.auth())
+
+    assert kept.json()["outcome"] == {
+        "met": True,
+        "elapsed_ms": 0.0,
+        "attempts": 1,
+        "inference_ms": 0.5,
+        "queue_ms": 0.01,
+    }
 
 
 async def test_a_broker_that_is_away_costs_decisions_and_no_time(hub: TestHub) -> None:

@@ -82,11 +82,12 @@ class Stretch:
                 within_ms=rng.choice([2.0, *[60.0, 200.0, 1000.0] * 3]),
                 profile=rng.choice(PROFILE_NAMES),
                 tier=rng.choice(["free", "pro"]),
+                model=rng.choice([None, "quick", "steady", "wise"]),
             ),
             "catalogue": self._catalogue,
             "now_ns": self.now_ns,
             "rng": rng,
-            "exclude": frozenset(rng.sample(["l0", "h0"], rng.choice([0, 0, 1]))),
+            "exclude": frozenset(rng.sample(["l0", "h0"], rng.choice([0] * 9 + [1]))),
             "attempt": rng.choice([1, 1, 2]),
         }
         self.counts["requests"] += 1
