@@ -26,7 +26,7 @@ from serve_app.wiring import APP, build_hub
 _START_TIMEOUT_S: Final = 180.0
 _OWNERS_TIMEOUT_S: Final = 120.0
 _OBJECT_STORE_BYTES: Final = 256 << 20
-_RAY_ENVIRONMENT: Final = {
+RAY_ENVIRONMENT: Final = {
     # One event loop per process instead of three, so that a call to a replica changes threads less often. It
     # holds for the workers: this process read its own when Serve was imported, and has no loop to share.
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
@@ -52,7 +52,7 @@ class LocalHub:
     def start(self) -> None:
         """Start Ray, Serve and the application; BrokerUnavailable if not healthy after three minutes."""
         self._progress("starting Ray")
-        for name, value in _RAY_ENVIRONMENT.items():
+        for name, value in RAY_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         context = ray.init(
             address="local",

@@ -16,7 +16,7 @@ from typing import Any
 from deployments.router.calls import Calls, Work
 from deployments.router.decisions import Decisions
 from models.answer import Answer
-from models.decision import Decision
+from models.decision import Decision, Execution
 from models.errors import HubError, NoModelMatches, NothingFeasible, ReplicaError
 from models.metrics import Meter
 from routing.budget import RETRIES, AttemptBudget
@@ -44,6 +44,8 @@ class SecondCalls:
         return await self._calls.call(work, again)
 
     async def _hedged(self, work: Work, decision: Decision) -> Answer:
+        if decision.execution is Execution.LOCAL:  # it would be answered by the same process
+            return await self._calls.call(work, decision)
         ratios = self._decisions.spread(decision, rows=len(work.window))
         after_ms = self._hedges.check_after_ms(decision, ratios, now_ns=self._clock())
         if after_ms is None:

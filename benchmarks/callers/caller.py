@@ -1,0 +1,217 @@
+"""A Serve deployment that calls a pool as a gateway does, or by a bare handle, and measures its own calls.
+
+Where a model may run in the caller's own process, only that process can measure what a call takes. Paced
+calls are open loop: they come by the clock, and their latency counts from when they were due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import numpy as np
+from ray import serve
+from ray.serve import Application
+
+from benchmarks.callers.measured import Measured
+from deployments.router import load_table
+from deployments.router.config import LocalConfig
+from deployments.router.local_pool import LocalPool
+from deployments.router.meter import RayMeter
+from deployments.router.names import LOCAL_POOL
+from deployments.router.opening import assemble
+from deployments.router.outbox import Outbox
+from deployments.router.pools import ServePools
+from deployments.router.replies import Refusal
+from deployments.router.routed_pools import RoutedPools
+from inference.cards import CARD_FILE, read_card
+from models.base import Frozen
+from models.forecast import InferCall
+from models.ids import random_id
+from models.request import Requirements
+from models.task import CONTEXT_FEATURES, INTERVAL_LEVELS, TIME_SERIES_FORECAST, WINDOW, DataSize
+from routing.catalogue import Catalogue
+from routing.engine import Engine
+from routing.profiles import load_profiles
+
+_DEADLINE_NS: Final = 5_000_000_000
+_LAG_EVERY_S: Final = 0.005
+_EARLY_S: Final = 0.0015
+_LEVEL: Final = INTERVAL_LEVELS[4]
+
+Call = Callable[[], Awaitable[bool]]
+"""One call; whether it was answered in this process. Raises if it was not answered."""
+
+
+class CallerConfig(Frozen):
+    """Which pool is called, and how. `together`: whether calls due together travel as one."""
+
+    pool: str
+    repository: str
+    profiles: str
+    by_reference_from: int
+    together: bool = True
+    local: LocalConfig | None = None
+
+
+@dataclass(frozen=True)
+class _Cards:
+    """The repository's cards, without a registry."""
+
+    catalogue: Catalogue
+    complete: bool = True
+
+
+class Caller:
+    """Holds a routed client and a bare handle to the same pool."""
+
+    async def __init__(self, config: CallerConfig) -> None:  # type: ignore[misc]  # Serve awaits it
+        table, clock, meter = load_table.TABLE, time.time_ns, RayMeter()
+        self._rng = Random(config.pool)
+        self._pools = ServePools(
+            (config.pool,),
+            by_reference_from=config.by_reference_from,
+            seen=lambda pool: bool(table.replicas(pool)),
+        )
+        await self._pools.open(seen_timeout_s=60.0)
+        local = config.local and LocalPool(config.local, table, clock=clock, rng=self._rng, meter=meter)
+        if local:
+            await local.open()
+        remote = Outbox(self._pools, most_bytes=config.by_reference_from if config.together else 0)
+        self._client = assemble(
+            engine=Engine(load_profiles(config.profiles)),
+            pools=RoutedPools(remote, local or None),
+            source=_Cards(_catalogue(Path(config.repository))),
+            load=table,
+            clock=clock,
+            rng=self._rng,
+            meter=meter,
+        )
+        routes = self._pools._routes[config.pool]  # noqa: SLF001 - the same handle without a router of ours
+        self._handle = routes.by_value if config.by_reference_from else routes.by_reference
+        inputs = np.random.default_rng(0)
+        self._window = inputs.normal(0, 5e-5, (1, WINDOW)).astype(np.float32)
+        self._context = np.zeros((1, len(CONTEXT_FEATURES)), np.float32)
+
+    async def paced(self, way: str, model: str | None, *, rate: float, seconds: float) -> dict[str, Any]:
+        """Calls at `rate` a second, by chance, whatever becomes of the earlier ones."""
+        return (await self._watched(self._paced(self._call(way, model), rate, seconds))).plain()
+
+    async def mixed(
+        self, model: str, *, rate: float, others: str, others_rate: float, seconds: float
+    ) -> dict[str, Any]:
+        """Paced calls to one model, while calls to another are paced beside them and do not count."""
+        measured, _ = await asyncio.gather(
+            self._watched(self._paced(self._call("routed", model), rate, seconds)),
+            self._paced(self._call("routed", others), others_rate, seconds),
+        )
+        return measured.plain()
+
+    async def busy(self, way: str, model: str | None, *, callers: int, seconds: float) -> dict[str, Any]:
+        """So many callers, each of which calls again as soon as it is answered."""
+        call, measured = self._call(way, model), Measured(seconds)
+        end_s = time.perf_counter() + seconds
+
+        async def caller() -> None:
+            while (begun_s := time.perf_counter()) < end_s:
+                await _count(call, begun_s, measured)
+
+        await asyncio.gather(*(caller() for _ in range(callers)))
+        return measured.plain()
+
+    def _call(self, way: str, model: str | None) -> Call:
+        if way == "bare":
+            return lambda: self._bare(str(model))
+        return lambda: self._routed(model)
+
+    async def _routed(self, model: str | None) -> bool:
+        wanted = Requirements(
+            task=TIME_SERIES_FORECAST.name,
+            rows=1,
+            data_size=DataSize.SMALL,
+            deadline_ns=time.time_ns() + _DEADLINE_NS,
+            profile="performance_optimized",
+            model=model,
+        )
+        answer = await self._client.infer(wanted, self._window, self._context, traceparent="")
+        return answer.decision.pool == LOCAL_POOL
+
+    async def _bare(self, model: str) -> bool:
+        call = InferCall(
+            call_id=random_id(self._rng),
+            model=f"{model}@1",
+            window=self._window,
+            context=self._context,
+            interval_level=_LEVEL,
+            deadline_ns=time.time_ns() + _DEADLINE_NS,
+            traceparent="",
+        )
+        reply = await self._handle.remote(call)
+        if isinstance(reply, Refusal):
+            raise reply.error
+        return False
+
+    async def _paced(self, call: Call, rate: float, seconds: float) -> Measured:
+        rng, measured, calls, due_s = Random(rate), Measured(seconds), [], time.perf_counter()
+        end_s = due_s + seconds
+        while due_s < end_s:
+            await _until(due_s)
+            calls.append(asyncio.create_task(_count(call, due_s, measured)))
+            due_s += rng.expovariate(rate)
+        await asyncio.gather(*calls)
+        return measured
+
+    @staticmethod
+    async def _watched(measuring: Awaitable[Measured]) -> Measured:
+        """The measurement, with how late the loop ran meanwhile."""
+        lags_ms: list[float] = []
+
+        async def watch() -> None:
+            while True:
+                begun_s = time.perf_counter()
+                await asyncio.sleep(_LAG_EVERY_S)
+                lags_ms.append((time.perf_counter() - begun_s - _LAG_EVERY_S) * 1e3)
+
+        watching = asyncio.create_task(watch())
+        try:
+            measured = await measuring
+        finally:
+            watching.cancel()
+        measured.lags_ms = lags_ms
+        return measured
+
+
+async def _until(due_s: float) -> None:
+    """Sleep, and be up in time: timers are a millisecond coarse, which is more than what is measured here."""
+    await asyncio.sleep(due_s - time.perf_counter() - _EARLY_S)
+    while time.perf_counter() < due_s:  # noqa: ASYNC110 - there is no event but the time
+        await asyncio.sleep(0)
+
+
+async def _count(call: Call, begun_s: float, into: Measured) -> None:
+    try:
+        into.local += await call()
+    except Exception:  # noqa: BLE001 - counted, and the benchmark tells
+        into.failed += 1
+    else:
+        into.latencies_ms.append((time.perf_counter() - begun_s) * 1e3)
+
+
+def _catalogue(repository: Path) -> Catalogue:
+    cards = [read_card(path.parent) for path in sorted(repository.glob(f"*/*/{CARD_FILE}"))]
+    return Catalogue.of(cards, version=1)
+
+
+def build_caller(config: CallerConfig, name: str) -> Application:
+    """The caller's application."""
+    options: dict[str, Any] = {
+        "name": name,
+        "max_ongoing_requests": 50,
+        "ray_actor_options": {"num_cpus": 0.1},
+    }
+    return serve.deployment(**options)(Caller).bind(config)
