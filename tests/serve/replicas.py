@@ -27,11 +27,11 @@ from tests.support.cards import a_card
 MODELS: Final = ("quick", "steady")
 CARDS: Final = tuple(a_card(name, warm_ms=warm) for name, warm in zip(MODELS, (1.0, 2.0), strict=True))
 SLEEP, FAIL = 0, 1
-"""Columns of the first row: seconds to sleep, and 1 to fail."""
+"""Columns: seconds to sleep, and 1 to fail."""
 
 
 class ScriptedModel:
-    """Sleeps, fails or answers, as the first row of the window says."""
+    """Sleeps, fails or answers, as the rows of the window say."""
 
     def __init__(self, card: ModelCard) -> None:
         self.card = card
@@ -40,8 +40,8 @@ class ScriptedModel:
         self, window: NDArray[np.float32], context: NDArray[np.float32], *, level: float
     ) -> list[Forecast]:
         """One forecast per row; `q50` is the process id of the replica."""
-        time.sleep(max(0.0, float(window[0, SLEEP])))
-        if window[0, FAIL] >= 1:
+        time.sleep(max(0.0, float(window[:, SLEEP].max())))
+        if (window[:, FAIL] >= 1).any():
             raise InferenceFailed(f"{self.card.key} was told to fail")
         here = float(os.getpid())
         answer = Forecast(
