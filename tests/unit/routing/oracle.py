@@ -103,9 +103,19 @@ def decide(world: World, load: LoadSnapshot) -> Verdict:
         look(card, name, world, load) for card, name in pairs if name in left and name not in world.exclude
     ]
     fits = [pair for pair in seen if pair.feasible]
+    if world.wanted.profile == "tightest_fit":
+        fits = tightest(fits, world)
     top = [pair for pair in fits if pair.score >= max(p.score for p in fits) - 1e-9]
     best = {(pair.model, pair.replica) for pair in top if pair.tie >= max(p.tie for p in top) - 1e-9}
     return Verdict([str(card.key) for card in models], seen, best, panic)
+
+
+def tightest(fits: list[Pair], world: World) -> list[Pair]:
+    """Those of the largest quantile that leaves a tenth of the deadline; of the smallest if none does."""
+    budget = (world.wanted.deadline_ns - world.now_ns) / 1e6
+    roomy = [pair.quantile_ms for pair in fits if pair.quantile_ms <= 0.9 * budget]
+    wanted = max(roomy) if roomy else min((pair.quantile_ms for pair in fits), default=0.0)
+    return [pair for pair in fits if abs(pair.quantile_ms - wanted) <= 1e-9]
 
 
 def look(card: ModelCard, name: str, world: World, load: LoadSnapshot) -> Pair:
@@ -131,6 +141,7 @@ def look(card: ModelCard, name: str, world: World, load: LoadSnapshot) -> Pair:
         "accuracy_optimized": (skill, quick),
         "cost_optimized": (cheap, quick),
         "balanced": (0.4 * quick + 0.4 * skill + 0.2 * cheap, 0.0),
+        "tightest_fit": (skill, 0.0),
     }[world.wanted.profile]
     level = answer_level(card, world)
     assert level

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from routing.latency import Completion
 from routing.pickers.best import BestPicker
+from routing.pickers.tightest_fit import TightestFitPicker
 from routing.plugin import Traits
 from routing.scorers.completion import CompletionScorer
 from routing.scorers.cost import CostScorer
 from routing.scorers.skill import SkillScorer
 
 BEST = BestPicker(type="best")
+TIGHTEST = TightestFitPicker(type="tightest_fit", headroom=0.1)
 several = st.lists(st.floats(-3.0, 3.0), min_size=2, max_size=6)
 
 
@@ -80,3 +82,45 @@ def test_best_picks_the_highest_then_by_ties_then_at_random(
 def test_best_picks_none_where_nothing_fits() -> None:
     """Only marked candidates: no choice."""
     assert BEST.pick(np.array([-1.0, -2.0]), None, completion([1.0, 1.0], 2.0), 0) is None
+
+
+@pytest.mark.parametrize(
+    ("quantiles_ms", "scores", "picked"),
+    [
+        ([20.0, 60.0, 80.0], [0.9, 0.5, 0.5], {2}),  # the largest that leaves a tenth of 100 ms
+        ([20.0, 60.0, 95.0], [0.9, 0.5, 0.9], {1}),  # 95 ms fits, but leaves less
+        ([91.0, 95.0, 99.0], [0.1, 0.5, 0.9], {0}),  # none leaves a tenth: the smallest
+        ([80.0, 80.0, 20.0], [0.2, 0.7, 0.9], {1}),  # equal ones by score
+        ([80.0, 80.0, 20.0], [0.7, 0.7, 0.9], {0, 1}),  # and then at random
+        ([20.0, 60.0, 80.0], [0.9, 0.5, -1.0], {1}),  # what must not be chosen is not
+    ],
+)
+def test_tightest_fit_picks_the_slowest_that_leaves_headroom(
+    quantiles_ms: list[float], scores: list[float], picked: set[int]
+) -> None:
+    """Fast candidates stay free for tight deadlines; a promise is still kept with room to spare."""
+    rng = Random(1)
+    offered = completion(quantiles_ms, 100.0)
+    choices = Counter(TIGHTEST.pick(np.array(scores), None, offered, rng.getrandbits(53)) for _ in range(200))
+
+    assert set(choices) == picked
+    assert min(choices.values()) > 200 / len(picked) * 0.7
+
+
+def test_tightest_fit_picks_none_where_nothing_fits() -> None:
+    """Only marked candidates: no choice."""
+    assert TIGHTEST.pick(np.array([-1.0, -1.0]), None, completion([1.0, 2.0], 5.0), 0) is None
+
+
+@given(
+    st.lists(st.tuples(st.floats(-1.0, 1.0), st.floats(0.1, 200.0)), min_size=1, max_size=8), st.integers(0)
+)
+def test_no_picker_takes_what_must_not_be_chosen(offers: list[tuple[float, float]], seed: int) -> None:
+    """Whatever is offered, the choice has a score of at least 0, and there is one if any has."""
+    scores = np.array([score for score, _ in offers])
+    offered = completion([quantile for _, quantile in offers], 100.0)
+    for picker in (BEST, TIGHTEST):
+        choice = picker.pick(scores, None, offered, seed % (1 << 53))
+
+        assert (choice is None) == bool((scores < 0.0).all())
+        assert choice is None or scores[choice] >= 0.0

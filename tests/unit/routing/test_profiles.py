@@ -1,10 +1,14 @@
-"""Profiles: the four that are shipped, and errors that name what is wrong in the file."""
+"""Profiles: the five that are shipped, and errors that name what is wrong in the file."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from pydantic import ValidationError
 
 from models.errors import ConfigError, UnknownProfile
+from routing.load import LoadConfig
 from routing.profiles import load_profiles
 from tests.unit.routing.worlds import PROFILE_NAMES, PROFILES_YAML, the_profiles
 
@@ -24,8 +28,8 @@ profiles:
 """
 
 
-def test_the_four_profiles_are_there() -> None:
-    """DESIGN's profiles exist, each with its own identity."""
+def test_the_shipped_profiles_are_there() -> None:
+    """The design's four and tightest fit exist, each with its own identity."""
     profiles = [the_profiles().named(name) for name in PROFILE_NAMES]
 
     assert the_profiles().names == PROFILE_NAMES
@@ -77,6 +81,16 @@ def test_identity_follows_every_parameter() -> None:
         ("{completion: 3.0, keen: 1.0}", "{}", r"profiles\.mine\.scorers: .*at least 1"),
         ("name: keen", "name: task", "two have the same name"),
         ("plugins:", "plugins: [", "is not YAML"),
+        ("completion: 3.0", "completion: .inf", r"profiles\.mine\.scorers\.completion: .*finite"),
+        ("completion: 3.0", "completion: 0", r"profiles\.mine\.scorers\.completion: .*greater than 0"),
+        ("completion: 3.0", "completion: much", r"profiles\.mine\.scorers\.completion: .*valid number"),
+        ("picker: best", "picker: best\n    explore: {share: 0.2}", r"mine\.explore\.share: .*equal to 0\.1"),
+        ("picker: best", "picker: best\n    explore: {share: -0.1}", r"mine\.explore\.share: .*equal to 0"),
+        ("picker: best", "picker: best\n    explore: {slack: 0}", r"mine\.explore\.slack: .*greater than 0"),
+        ("picker: best", "picker: best\n    explore: {slack: 1.5}", r"mine\.explore\.slack: .*equal to 1"),
+        ("picker: best", "picker: best\n    explore: {often: 1}", r"mine\.explore\.often: Extra"),
+        ("{type: best}", "{type: tightest_fit, headroom: 1.0}", r"tightest_fit\.headroom: .*less than 1"),
+        ("{type: best}", "{type: tightest_fit, headroom: -0.1}", r"tightest_fit\.headroom: .*equal to 0"),
     ],
 )
 def test_mistakes_are_named(wrong: str, right: str, named: str) -> None:
@@ -101,3 +115,31 @@ def test_unknown_profile_lists_the_known() -> None:
     """The error is the caller's to mend: it says what there is."""
     with pytest.raises(UnknownProfile, match="balanced"):
         the_profiles().named("cheapest")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"speed": {"settle_tau_ms": -1.0}}, "speed.settle_tau_ms"),
+        ({"speed": {"settle_tau_ms": 0.0}}, "speed.settle_tau_ms"),
+        ({"speed": {"promise": 1.0}}, "speed.promise"),
+        ({"pace": {"tau_ms": -1000.0}}, "pace.tau_ms"),
+        ({"pace": {"drift": -0.1}}, "pace.drift"),
+        ({"pace": {"prior": 0.0}}, "pace.prior"),
+        ({"replica": {"queue_tau_ms": -300.0}}, "replica.queue_tau_ms"),
+        ({"replica": {"slow_start_ms": 0.0}}, "replica.slow_start_ms"),
+        ({"replica": {"least_share": 1.5}}, "replica.least_share"),
+        ({"hop": {"tau_ms": float("nan")}}, "hop.tau_ms"),
+        ({"hop": {"remote_ms": -2.0}}, "hop.remote_ms"),
+        ({"gate": {"base_ms": -1000}}, "gate.base_ms"),
+        ({"gate": {"ejected_share": 2.0}}, "gate.ejected_share"),
+        ({"forecast": "perhaps"}, "forecast"),
+        ({"tau_ms": 1.0}, "tau_ms"),
+    ],
+)
+def test_time_constants_of_belief_are_checked(wrong: dict[str, Any], named: str) -> None:
+    """A negative tau, or a share beyond 1, is refused where it is configured, by its field."""
+    with pytest.raises(ValidationError) as caught:
+        LoadConfig.model_validate(wrong)
+
+    assert ".".join(str(part) for part in caught.value.errors()[0]["loc"]) == named

@@ -23,7 +23,13 @@ from tests.support.cards import a_card
 
 START_MS: Final = 1_700_000_000_000
 PROFILES_YAML: Final = Path(__file__).parents[3] / "config" / "profiles.yaml"
-PROFILE_NAMES: Final = ("performance_optimized", "accuracy_optimized", "cost_optimized", "balanced")
+PROFILE_NAMES: Final = (
+    "performance_optimized",
+    "accuracy_optimized",
+    "cost_optimized",
+    "balanced",
+    "tightest_fit",
+)
 
 
 def the_profiles() -> Profiles:
