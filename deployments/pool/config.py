@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from deployments.router.names import LOCAL_POOL
 from models.base import Frozen
@@ -26,12 +26,19 @@ class PoolConfig(Frozen):
     A replica makes `slots` runs at once, each on one thread, and lets `max_queue` calls wait; the next is
     refused. With `batch`, calls that wait for the same model run as one of at most `batch_rows` rows.
     `hardware` names the class that service times are comparable within.
+
+    With `max_replicas` the pool grows from `replicas` up to that and shrinks again, by what it recorded over
+    `look_back_s`, after the two delays (docs/scaling.md).
     """
 
     name: PoolName
     repository: str
     models: tuple[ModelName, ...] | Literal["*"] = "*"
     replicas: Annotated[int, Field(gt=0)] = 2
+    max_replicas: Annotated[int, Field(gt=0)] | None = None
+    look_back_s: Annotated[float, Field(gt=10)] = 12.0
+    upscale_delay_s: Annotated[float, Field(ge=0)] = 0.0
+    downscale_delay_s: Annotated[float, Field(ge=0)] = 120.0
     slots: Annotated[int, Field(gt=0)] = 2
     max_queue: Annotated[int, Field(ge=0)] = 32
     batch: bool = True
@@ -41,6 +48,14 @@ class PoolConfig(Frozen):
     health_period_s: Annotated[float, Field(gt=0)] = 5.0
     health_timeout_s: Annotated[float, Field(gt=0)] = 20.0
     shutdown_s: Annotated[float, Field(gt=0)] = 5.0
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            raise ValueError(
+                f"max_replicas was {self.max_replicas}, which is below replicas = {self.replicas}"
+            )
+        return self
 
     @property
     def max_ongoing(self) -> int:

@@ -12,6 +12,7 @@ from ray import serve
 from ray.serve import Application
 
 from deployments.pool.config import PoolConfig
+from deployments.pool.demand import Demand
 from deployments.router.execution.batching import LoadedModel
 from deployments.router.execution.loading import load_models
 from deployments.router.execution.slots import Slots
@@ -19,6 +20,7 @@ from deployments.router.execution.worker import InferenceWorker
 from deployments.router.meter import RayMeter
 from deployments.router.names import pool_app
 from deployments.router.replies import Reply
+from deployments.router.scaling import POOL_POLICY
 from deployments.router.ticket_router import ticket_routing
 from models.decision import Ticket
 from models.forecast import InferCall
@@ -40,17 +42,24 @@ class InferenceReplica:
             batch_rows=config.batch_rows if config.batch else 0,
         )
 
+        self._demand = Demand(slots=config.slots, clock=time.time_ns)
+
     def load(self, config: PoolConfig) -> Sequence[LoadedModel]:
         """The models this replica holds."""
         return load_models(Path(config.repository), config.models)
 
     async def infer(self, call: InferCall, ticket: Ticket | None = None) -> Reply:
         """Forecasts of the call, or a refusal that says why there are none; either carries the load."""
-        return await self._worker.infer(call, ticket)
+        reply = await self._worker.infer(call, ticket)
+        self._demand.ended(reply, call.deadline_ns)
+        return reply
 
     async def infer_many(self, calls: Sequence[InferCall], ticket: Ticket | None = None) -> list[Reply]:
         """One reply per call; calls for the same model may run as one."""
-        return await self._worker.infer_many(calls, ticket)
+        replies = await self._worker.infer_many(calls, ticket)
+        for call, reply in zip(calls, replies, strict=True):
+            self._demand.ended(reply, call.deadline_ns)
+        return replies
 
     async def check_health(self) -> None:
         """Run a tiny inference; Serve replaces a replica that fails it three times."""
@@ -59,6 +68,10 @@ class InferenceReplica:
     def record_replica_metadata(self) -> dict[str, Any]:
         """What routers learn of this replica before its first answer; delivered by Serve, once."""
         return self._worker.metadata(pool=self._config.name, hardware=self._config.hardware)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """What the autoscaling policy judges by; Serve asks several times a look-back period."""
+        return self._demand.stats()
 
 
 def build_pool(config: PoolConfig) -> Application:
@@ -70,7 +83,7 @@ def serve_options(config: PoolConfig) -> dict[str, Any]:
     """How Serve runs the pool's replicas and routes calls to them."""
     return {
         "name": pool_app(config.name),
-        "num_replicas": config.replicas,
+        **_replicas(config),
         "max_ongoing_requests": config.max_ongoing,
         "ray_actor_options": {"num_cpus": config.num_cpus},
         "request_router_config": ticket_routing(config.name),
@@ -78,4 +91,21 @@ def serve_options(config: PoolConfig) -> dict[str, Any]:
         "health_check_timeout_s": config.health_timeout_s,
         "graceful_shutdown_timeout_s": config.shutdown_s,
         "graceful_shutdown_wait_loop_s": 0.2,
+    }
+
+
+def _replicas(config: PoolConfig) -> dict[str, Any]:
+    """A fixed number of replicas, or bounds with our own policy between them."""
+    if config.max_replicas is None:
+        return {"num_replicas": config.replicas}
+    return {
+        "autoscaling_config": {
+            "min_replicas": config.replicas,
+            "initial_replicas": config.replicas,
+            "max_replicas": config.max_replicas,
+            "policy": {"policy_function": POOL_POLICY},
+            "look_back_period_s": config.look_back_s,
+            "upscale_delay_s": config.upscale_delay_s,
+            "downscale_delay_s": config.downscale_delay_s,
+        }
     }
