@@ -51,7 +51,7 @@ class Spread:
     """How far actual completions lie from predicted ones: their ratios in ascending order.
 
     `tail` is the ratio at the level that promises are made for, and at least 1: nobody promises to beat the
-    prediction.
+    prediction, unless the level is below one half.
     """
 
     ordered: Sequence[float]
@@ -97,7 +97,7 @@ class Ratios:
         self.spread = self._spread(sorted(arrived))
 
     def _spread(self, ordered: list[float]) -> Spread:
-        return Spread(ordered, max(1.0, _order_statistic(ordered, self._level)))
+        return Spread(ordered, max(_least(self._level), _order_statistic(ordered, self._level)))
 
 
 def sigma_of(p99_over_p50: float) -> float:
@@ -107,7 +107,11 @@ def sigma_of(p99_over_p50: float) -> float:
 
 def seed_tail(sigmas: Floats, *, level: float) -> Floats:
     """The `tail` of ratios that are all seeds, for many sigmas at once."""
-    return np.maximum(1.0, np.exp(sigmas * _order_statistic(_SEED_SCORES, level)))
+    return np.maximum(_least(level), np.exp(sigmas * _order_statistic(_SEED_SCORES, level)))
+
+
+def _least(level: float) -> float:
+    return 1.0 if level >= 0.5 else 0.0
 
 
 def _order_statistic(ordered: Sequence[float], level: float) -> float:

@@ -29,7 +29,7 @@ BURST_EVERY: Final = 10
 STALLED: Final = 0.005
 """Share of calls that stall, to between so many times their service time."""
 STALLS: Final = (50.0, 100.0)
-STALL_BUDGET_MS: Final = 25 * MEAN_MS
+STALL_BUDGET_MS: Final = STALLS[0] * MEAN_MS
 LOWEST, HIGHEST = 0.3, 0.95
 LEVEL_MS: Final = 1000.0
 
@@ -103,7 +103,7 @@ def burst(*, load: float, cv: float, seed: int, requests: int) -> Trace:
 
 def stalling(*, load: float, cv: float, seed: int, requests: int) -> Trace:
     """All replicas are alike; a call in two hundred stalls, which a second one of the same request does not
-    share. Deadlines are 25 usual service times away, which hardly any stalled call meets.
+    share. Deadlines are as far away as the shortest stall of a usual call.
     """
     rng = np.random.default_rng([seed, 1])
     calm = homogeneous(load=load, cv=cv, seed=seed, requests=requests)
