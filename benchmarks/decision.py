@@ -1,13 +1,15 @@
-"""One routing decision, beside LiteLLM's Router on the same number of deployments.
+"""One routing decision, from 16 to 160,000 candidates, beside LiteLLM's Router on as many deployments.
 
 A decision is the whole of `Engine.decide`: filters, prediction, feasibility, scores, pick, promise, record.
-Between any two the call is sent and answered, so that nothing about load can be reused. LiteLLM's is its pick
-function, which also reads its state: it is compared with our decision including the snapshot of beliefs.
-Between any two picks its own callback takes the answer, as its latency routing expects.
+Between any two the call is sent and answered, so that nothing about load can be reused. All models are in one
+task. LiteLLM's is its pick function, which also reads its state: it is compared with our decision including
+the snapshot of beliefs. Between any two picks its own callback takes the answer, as its latency routing
+expects.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import os
@@ -28,15 +30,28 @@ from routing.engine import Engine
 from routing.load import LoadTable, Outcome, ReplicaMeta
 from routing.profiles import load_profiles
 
-REPLICAS: Final = 4
-SIZES: Final = (16, 64, 256)
-REPEATS: Final = 15
-DECISIONS: Final = 1000
-PEER_DECISIONS: Final = 150
+SIZES: Final = ((4, 4), (10, 4), (100, 16), (1000, 16), (10_000, 4), (10_000, 16))
+"""Models and replicas; every replica holds every model."""
+SMALLEST: Final = (4, 4)
+LARGER: Final = (100, 16)
+PEER_SIZES: Final = (16, 1600)
+REPEATS: Final = 9
+DECISIONS: Final = 500
+PEER_DECISIONS: Final = {16: 150, 1600: 4}
 _PROFILES: Final = Path(__file__).parents[1] / "config" / "profiles.yaml"
 _DAY_NS: Final = 86_400_000_000_000
 
 Value = TypeVar("Value")
+
+
+Size = tuple[int, int]
+
+
+class Peer(NamedTuple):
+    """One of LiteLLM's routers."""
+
+    strategy: str
+    deployments: int
 
 
 class Times(NamedTuple):
@@ -48,16 +63,17 @@ class Times(NamedTuple):
 
 
 class Hub:
-    """Our router with `candidates` (model, replica) pairs, four replicas holding every model of one task."""
+    """Our router with so many models of one task, each of them held by every replica."""
 
-    def __init__(self, candidates: int) -> None:
-        cards = [_card(number) for number in range(candidates // REPLICAS)]
+    def __init__(self, models: int, replicas: int) -> None:
+        cards = [_card(number, models) for number in range(models)]
+        meta = _meta(cards)
         self._engine = Engine(load_profiles(_PROFILES.read_text()))
         self._catalogue = Catalogue.of(cards, version=1)
         self._load = LoadTable()
-        replicas = [(f"replica-{i}", _meta(cards)) for i in range(REPLICAS)]
-        self._load.replicas_updated("pool", replicas, now_ns=time.time_ns())
-        self._rng = Random(candidates)
+        members = [(f"replica-{number}", meta) for number in range(replicas)]
+        self._load.replicas_updated("pool", members, now_ns=time.time_ns())
+        self._rng = Random(models)
         self._seq = 0
         self._wanted = Requirements(
             task=TIME_SERIES_FORECAST.name,
@@ -122,20 +138,22 @@ class LiteLlm:
 
 def run(report: Report) -> None:
     """Interleave all series in short blocks, so that whatever disturbs the machine disturbs them alike."""
-    hubs = {size: Hub(size) for size in SIZES}
+    hubs = {size: Hub(*size) for size in SIZES}
     peers = _peers(report)
-    ours: dict[int, list[list[Times]]] = {size: [] for size in SIZES}
-    theirs: dict[str, list[float]] = {name: [] for name in peers}
+    ours: dict[Size, list[list[Times]]] = {size: [] for size in SIZES}
+    theirs: dict[Peer, list[float]] = {name: [] for name in peers}
+    gc.freeze()  # the catalogues are many objects, and a collection of them is no part of a decision
     for repeat in range(REPEATS + 1):
         for size, hub in hubs.items():
             block = _block(report, hub.request_us, DECISIONS)
             ours[size] += [block] if repeat else []  # the first repeat warms up
         for name, peer in peers.items():
-            picks = _block(report, peer.pick_us, PEER_DECISIONS)
+            picks = _block(report, peer.pick_us, PEER_DECISIONS[name.deployments])
             theirs[name] += [middle(picks)] if repeat else []
     _ours(report, ours)
-    if theirs:
-        _ratios(report, theirs)
+    for deployments, size in zip(PEER_SIZES, (SMALLEST, LARGER), strict=True):
+        if theirs:
+            _ratios(report, theirs, deployments, pick=_middle(ours[size], "pick"))
 
 
 def _block(report: Report, measure: Callable[[], Value], times: int) -> list[Value]:
@@ -143,31 +161,41 @@ def _block(report: Report, measure: Callable[[], Value], times: int) -> list[Val
     return [measure() for _ in range(times)]
 
 
-def _ours(report: Report, series: dict[int, list[list[Times]]]) -> None:
-    for size, blocks in series.items():
-        p50 = middle([middle([times.decide for times in block]) for block in blocks])
-        report.add(f"p50_us_{size}", p50, f"us, one decision among {size} candidates")
-    smallest, largest = SIZES[0], SIZES[-1]
-    growth = report.figures[f"p50_us_{largest}"] / report.figures[f"p50_us_{smallest}"]
-    report.add(f"growth_{smallest}_to_{largest}", growth, f"x for {largest // smallest} times the candidates")
-    blocks = series[smallest]
-    p99 = middle([percentile([times.decide for times in block], 99) for block in blocks])
-    pick = middle([middle([times.pick for times in block]) for block in blocks])
-    request = middle([middle([times.request for times in block]) for block in blocks])
-    report.add("p99_us_16", p99, "us, one decision among 16 at p99")
-    report.add("pick_us_16", pick, "us, the decision with the snapshot of beliefs")
-    report.add("request_us_16", request, "us, the same with send and completion folded in")
+def _middle(blocks: list[list[Times]], part: str) -> float:
+    return middle([middle([getattr(times, part) for times in block]) for block in blocks])
 
 
-def _ratios(report: Report, theirs: dict[str, list[float]]) -> None:
-    ours = report.figures["pick_us_16"]
-    latency, again, shuffle = (middle(theirs[name]) for name in ("latency", "latency again", "shuffle"))
-    aa = spread(theirs["latency"], theirs["latency again"])
-    report.add("litellm_p50_us_16", latency, "us, LiteLLM latency-based-routing, 16 deployments")
-    report.add("litellm_shuffle_p50_us_16", shuffle, "us, LiteLLM simple-shuffle (looks at no latency)")
-    report.add("aa_spread", aa, f"share, LiteLLM latency-based against itself ({again:.0f} us)")
-    report.add("litellm_ratio_16", latency / ours, _claim("latency-based", latency / ours, aa))
-    report.add("litellm_shuffle_ratio_16", shuffle / ours, _claim("simple-shuffle", shuffle / ours, aa))
+def _ours(report: Report, series: dict[Size, list[list[Times]]]) -> None:
+    for (models, replicas), blocks in series.items():
+        name, decide = f"{models}x{replicas}", _middle(blocks, "decide")
+        p99 = middle([percentile([times.decide for times in block], 99) for block in blocks])
+        request = _middle(blocks, "request")
+        report.add(f"p50_us_{name}", decide, f"us, one decision among {models * replicas:,} candidates")
+        report.add(f"p99_us_{name}", p99, "us, the same at p99")
+        report.add(f"request_us_{name}", request, "us, with the beliefs, send and completion folded in")
+    figures = report.figures
+    report.add(
+        "p50_us_16", figures["p50_us_4x4"], "us, one decision among 16 candidates (4 models x 4 replicas)"
+    )
+    growth = figures["p50_us_10000x4"] / figures["p50_us_10x4"]
+    report.add("growth_10_to_10000", growth, "x for a thousand times the models, on 4 replicas")
+
+
+def _ratios(report: Report, theirs: dict[Peer, list[float]], deployments: int, *, pick: float) -> None:
+    latency, again, shuffle = (
+        theirs[Peer(strategy, deployments)] for strategy in ("latency", "latency again", "shuffle")
+    )
+    aa = spread(latency, again)
+    n = deployments
+    report.add(f"pick_us_{n}", pick, "us, our decision with the snapshot of beliefs")
+    report.add(f"litellm_p50_us_{n}", middle(latency), f"us, LiteLLM latency-based-routing, {n} deployments")
+    report.add(
+        f"litellm_shuffle_p50_us_{n}", middle(shuffle), "us, LiteLLM simple-shuffle (blind to latency)"
+    )
+    report.add(f"aa_spread_{n}", aa, "share, LiteLLM latency-based against itself")
+    ratio, blind = middle(latency) / pick, middle(shuffle) / pick
+    report.add(f"litellm_ratio_{n}", ratio, _claim("latency-based", ratio, aa))
+    report.add(f"litellm_shuffle_ratio_{n}", blind, _claim("simple-shuffle", blind, aa))
 
 
 def _claim(peer: str, ratio: float, aa: float) -> str:
@@ -175,7 +203,7 @@ def _claim(peer: str, ratio: float, aa: float) -> str:
     return f"x, LiteLLM {peer} over ours" + (": no difference, it is within the spread" if within else "")
 
 
-def _peers(report: Report) -> dict[str, LiteLlm]:
+def _peers(report: Report) -> dict[Peer, LiteLlm]:
     if importlib.util.find_spec("litellm") is None:
         report.missing("litellm", "Install it with `make env-dev`; its figures and ratios are absent.")
         return {}
@@ -185,7 +213,11 @@ def _peers(report: Report) -> dict[str, LiteLlm]:
         "latency again": "latency-based-routing",
         "shuffle": "simple-shuffle",
     }
-    return {name: LiteLlm(strategy, SIZES[0]) for name, strategy in strategies.items()}
+    return {
+        Peer(name, deployments): LiteLlm(strategy, deployments)
+        for deployments in PEER_SIZES
+        for name, strategy in strategies.items()
+    }
 
 
 def _deployment(number: int) -> dict[str, Any]:
@@ -204,9 +236,10 @@ def _meta(cards: list[ModelCard]) -> ReplicaMeta:
     return ReplicaMeta("pool", "cpu", 2, {str(card.key): list(card.warm) for card in cards})
 
 
-def _card(number: int) -> ModelCard:
+def _card(number: int, models: int) -> ModelCard:
     """A live model; one more in number is a little slower, dearer and more skilful."""
-    warm_ms = 1.0 + 0.05 * number
+    more = number / models
+    warm_ms = 1.0 + 5.0 * more
     return ModelCard(
         name=f"model-{number}",
         version="1",
@@ -218,10 +251,10 @@ def _card(number: int) -> ModelCard:
         contract=ModelContract(
             bar_ms=10_000, horizon_ms=60_000, window_tail=64, context=CONTEXT_FEATURES, instruments=("*",)
         ),
-        cost=1.0 + 0.05 * number,
+        cost=1.0 + 5.0 * more,
         warm=tuple(WarmProfile(rows=rows, p50_ms=warm_ms, p99_ms=2 * warm_ms, n=100) for rows in (1, 4096)),
         calibration=Calibration(version="1", n=1000, multipliers={}),
-        evidence=(_evidence(0.02 + 0.0005 * number),),
+        evidence=(_evidence(0.02 + 0.05 * more),),
     )
 
 
@@ -245,6 +278,6 @@ def _evidence(skill: float) -> Evidence:
 
 BENCHMARK: Final = Benchmark(
     name="decision",
-    question="How long does one decision take among 16, 64 and 256 candidates, and beside LiteLLM's Router?",
+    question="How long does one decision take among 16 to 160,000 candidates, and beside LiteLLM's Router?",
     run=run,
 )
