@@ -36,11 +36,12 @@ class HttpSettings(Frozen):
 
 
 class PoolSettings(Frozen):
-    """A pool by name, with the models it holds and how many replicas do."""
+    """A pool by name, with the models it holds and how many replicas do; with `max_replicas`, at least."""
 
     name: PoolName
     models: tuple[ModelName, ...] | Literal["*"] = "*"
     replicas: Annotated[int, Field(gt=0)] = 1
+    max_replicas: Annotated[int, Field(gt=0)] | None = None
     slots: Annotated[int, Field(gt=0)] = 2
 
 

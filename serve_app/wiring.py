@@ -60,6 +60,7 @@ def pool_config(settings: HubSettings, pool: PoolSettings) -> PoolConfig:
         repository=_repository(settings),
         models=pool.models,
         replicas=pool.replicas,
+        max_replicas=pool.max_replicas,
         slots=pool.slots,
     )
 
