@@ -20,7 +20,8 @@ class StatusFilter(Plugin):
     def keeps(self, wanted: Requirements, catalogue: Catalogue) -> Mask:
         if wanted.model is None:
             return catalogue.live
-        return np.array([card.name == wanted.model for card in catalogue.cards], dtype=bool)
+        named = zip(catalogue.cards, catalogue.keys, strict=True)
+        return np.array([wanted.model in {card.name, key} for card, key in named], dtype=bool)
 
     def reason(self, wanted: Requirements, catalogue: Catalogue, model: int) -> str:
         if wanted.model is None:

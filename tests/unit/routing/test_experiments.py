@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.card import ModelStatus
 from models.errors import ConfigError
 from models.outcome import OK, Assignment, DecisionOutcome
+from routing.catalogue import Catalogue
 from routing.experiments import Experiments, Metric, load_experiments
+from routing.filters.status import StatusFilter
 from routing.trials import CHECK_EVERY, TrialReport, Trials, Verdict
 from tests.support.cards import a_card
 from tests.unit.routing.worlds import PROFILE_NAMES, a_decision, wants
@@ -105,6 +108,21 @@ def test_an_arm_changes_the_requirements_and_nothing_else() -> None:
     assert stable.applied(asked) == asked
     assert shadow.applied(asked) == asked.model_copy(update={"profile": "cost_optimized"})
     assert shadow.answered() == Assignment("unseen", "live")
+
+
+def test_a_canary_reaches_the_version_it_names_whatever_its_status() -> None:
+    """Nobody else is sent to one that is not live yet, and a name alone means all of its versions."""
+    old, new = a_card("ridge", "1"), a_card("ridge", "2").model_copy(update={"status": ModelStatus.LOAD_ONLY})
+    catalogue = Catalogue.of([old, new, a_card("mlp", "2")], version=1)
+    judge = StatusFilter(type="status")
+
+    for model, keys in (
+        ("ridge@2", ["ridge@2"]),
+        ("ridge", ["ridge@1", "ridge@2"]),
+        (None, ["mlp@2", "ridge@1"]),
+    ):
+        kept = judge.keeps(wants(model=model), catalogue)
+        assert [key for key, is_kept in zip(catalogue.keys, kept, strict=True) if is_kept] == keys
 
 
 def test_the_first_experiment_of_the_file_that_has_a_request_keeps_it() -> None:

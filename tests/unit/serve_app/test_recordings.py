@@ -71,9 +71,10 @@ def test_what_came_before_the_end_is_kept(
 ) -> None:
     """Whether Ctrl-C ends the recording or the hub goes away."""
     file = tmp_path / "a.jsonl.gz"
+    last = max(i for i, line in enumerate(LINES) if b'"kind":"decided"' in line)
 
     def stream() -> Iterator[bytes]:
-        yield b"".join(LINES)[:-50]
+        yield b"".join(LINES[: last + 1])[:-50]
         raise broken
 
     answers.append(lambda _: httpx2.Response(200, content=stream()))
