@@ -126,6 +126,12 @@ ROUTING: Final = Row(
             (Query(rate("hub_shed_total", "priority", "reason"), "{{priority}} {{reason}}"),),
         ),
         Panel(
+            "Hedges",
+            "Second calls beside a late first one; at most a fiftieth of the calls.",
+            "reqps",
+            (Query(rate("hub_hedges_total", "profile"), "{{profile}}"),),
+        ),
+        Panel(
             "Wait for admission",
             "Time that requests of each class waited for a place before they were decided on.",
             "ms",
