@@ -23,6 +23,7 @@ from routing.profiles import load_profiles
 from routing.recording import End, Header, Line, Made, encode
 from routing.tape import Tape
 
+HOUR_S: Final = 3600.0
 QUEUE: Final = 100_000
 """Entries that may wait to be rendered."""
 _AT_ONCE: Final = 8
@@ -58,14 +59,19 @@ class TapedEngine(Engine):
 
 
 class Recorder:
-    """Makes one recording at a time. `engine` must be what the process decides with, on `table`."""
+    """Makes one recording at a time, of at most `longest_s`. `engine` must be what the process decides with,
+    on `table`.
+    """
 
-    def __init__(self, profiles: str, table: LoadTable, *, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, profiles: str, table: LoadTable, *, clock: Callable[[], int], longest_s: float = HOUR_S
+    ) -> None:
         self.profiles = load_profiles(profiles)
         self.engine = TapedEngine(self.profiles)
         self._text = profiles
         self.table = table
         self._clock = clock
+        self._longest_s = longest_s
 
     async def record(self, seconds: float, *, gateway: str) -> AsyncGenerator[bytes]:
         """Whole lines, in chunks, from now on for so many seconds. Closing the iterator ends the recording.
@@ -77,6 +83,7 @@ class Recorder:
         queue = _Queue()
         tape = Tape(self._header(gateway), self.table, queue.put)
         self.engine.tape = tape
+        seconds = min(seconds, self._longest_s)
         until_s = _now_s() + seconds
         try:
             while _now_s() < until_s and not queue.full:
@@ -88,7 +95,7 @@ class Recorder:
             tape.stop()
         async for chunk in queue.chunks():
             yield chunk
-        yield encode(End("its reader was too slow" if queue.full else f"{seconds:g} s were asked for"))
+        yield encode(End("its reader was too slow" if queue.full else f"{seconds:g} s are over"))
 
     def _header(self, gateway: str) -> Header:
         now_ns = self._clock()

@@ -11,8 +11,11 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from deployments.gateway.access import Admin
+from deployments.gateway.problems import documented
 from deployments.gateway.services import Hub
+from deployments.router.recorder import HOUR_S
 from models.base import Frozen
+from models.errors import AlreadyRecording
 
 router = APIRouter(prefix="/api/v1/routing", tags=["routing"])
 
@@ -22,13 +25,16 @@ JSON_LINES = "application/jsonl"
 class RecordingWanted(Frozen):
     """For how long."""
 
-    seconds: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    seconds: Annotated[float, Field(gt=0, le=HOUR_S)] = 30.0
 
 
 @router.post(
     "/recording",
     response_class=StreamingResponse,
-    responses={200: {"content": {JSON_LINES: {}}, "description": "Lines as they are recorded"}},
+    responses={
+        200: {"content": {JSON_LINES: {}}, "description": "Lines as they are recorded"},
+        **documented(AlreadyRecording.http_status),
+    },
 )
 async def recording(wanted: RecordingWanted, hub: Hub, _: Admin) -> StreamingResponse:
     """Stream every decision of this gateway, and all that it depends on, until the time is up.

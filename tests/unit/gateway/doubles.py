@@ -286,7 +286,7 @@ async def make_hub(
         "markets": Markets(feed, [STRATEGY]),
         "last_good": LastGoodAnswers(store, clock),
         "decisions": DecisionLog(store=store, bus=bus, meter=meter),
-        "recorder": Recorder(PROFILES.read_text(), LoadTable(), clock=clock),
+        "recorder": Recorder(PROFILES.read_text(), LoadTable(), clock=clock, longest_s=0.3),
         "observer": Observer(
             load_experiments(EXPERIMENTS, profiles=("balanced", "cost_optimized")),
             catalogue=lambda: RoutingCatalogue.of(router.catalogue.cards, version=7),

@@ -95,7 +95,7 @@ async def test_a_recording_is_streamed_as_lines(hub: TestHub) -> None:
         except HubError as refusal:
             assert refusal.code == "nothing_feasible"  # noqa: PT017 - there is no replica
 
-    body = {"seconds": 0.3}
+    body = {"seconds": 60}
     first, second, _ = await asyncio.gather(
         hub.client.post(RECORDING, json=body, headers=admin(hub)),
         hub.client.post(RECORDING, json=body, headers=admin(hub)),
@@ -108,7 +108,7 @@ async def test_a_recording_is_streamed_as_lines(hub: TestHub) -> None:
     assert first.headers["content-type"] == "application/jsonl"
     assert isinstance(header, Header)
     assert header.gateway == "gateway"
-    assert end == End("0.3 s were asked for")
+    assert end == End("0.3 s are over")
     assert [line.choice.refused for line in lines if isinstance(line, Decided)] == ["nothing_feasible"]
     assert (second.status_code, second.json()["code"]) == (409, AlreadyRecording.code)
 

@@ -72,7 +72,7 @@ async def test_a_recording_made_while_calls_go_on_replays_exactly() -> None:
 
     assert isinstance(header, Header)
     assert header.gateway == "g1"
-    assert end == End("0.3 s were asked for")
+    assert end == End("0.3 s are over")
     again = list(Replay(lines).decisions())
     assert len(again) > 150
     assert [found for one in again if (found := difference(one))] == []
