@@ -139,6 +139,9 @@ def _profile(name: str, spec: ProfileSpec, plugins: Mapping[str, Plugin], source
     total = sum(spec.scorers.values())
     weighted = [(find(ref, ScorerPlugin, "scorers"), weight / total) for ref, weight in spec.scorers.items()]
     ties = find(spec.ties, ScorerPlugin, "ties") if spec.ties else None
+    picker = find(spec.picker, PickerPlugin, "picker")
+    if picker.every_pair and spec.explore.share:
+        raise ConfigError(f"{find.place}.explore: has no effect with picker {spec.picker!r}; remove it")
     return Profile(
         name=name,
         filters=tuple(find(ref, FilterPlugin, "filters") for ref in spec.filters),
@@ -148,7 +151,7 @@ def _profile(name: str, spec: ProfileSpec, plugins: Mapping[str, Plugin], source
         ),
         trait_ties=ties if isinstance(ties, TraitScorerPlugin) else None,
         live_ties=ties if isinstance(ties, LiveScorerPlugin) else None,
-        picker=find(spec.picker, PickerPlugin, "picker"),
+        picker=picker,
         explore=spec.explore,
         rule=_rule(spec),
         config_id=_hash(name, spec, plugins),
@@ -160,12 +163,12 @@ class _Finder:
 
     def __init__(self, plugins: Mapping[str, Plugin], place: str) -> None:
         self._plugins = plugins
-        self._place = place
+        self.place = place
 
     def __call__(self, ref: str, kind: Any, field: str) -> Any:
         fitting = [known for known, plugin in self._plugins.items() if isinstance(plugin, kind)]
         if ref not in fitting:
-            raise ConfigError(f"{self._place}.{field}: was {ref!r}; defined are {', '.join(fitting)}")
+            raise ConfigError(f"{self.place}.{field}: was {ref!r}; defined are {', '.join(fitting)}")
         return self._plugins[ref]
 
 

@@ -117,6 +117,19 @@ def test_unknown_profile_lists_the_known() -> None:
         the_profiles().named("cheapest")
 
 
+def test_exploration_that_would_never_happen_is_refused() -> None:
+    """A picker that looks at every pair chooses by itself whom to try."""
+    text = GOOD.replace("{type: best}", "{type: tightest_fit}").replace(
+        "picker: best", "picker: tightest_fit"
+    )
+    assert load_profiles(text).named("mine").picker.every_pair
+
+    with pytest.raises(
+        ConfigError, match=r"profiles\.mine\.explore: has no effect with picker 'tightest_fit'"
+    ):
+        load_profiles(text + "    explore: {share: 0.01}\n")
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
