@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from models.answer import Answer
 from models.decision import Decision
-from models.errors import HubError
+from models.errors import HubError, InputError
 from models.outcome import OK, Assignment, DecisionOutcome
 from models.request import Requirements
 
@@ -39,7 +39,7 @@ def journey(
         yield made
         outcome, met = OK, clock() <= requirements.deadline_ns
     except HubError as error:
-        outcome = error.code
+        outcome, met = error.code, None if isinstance(error, InputError) else False
         raise
     except asyncio.CancelledError:
         outcome, met = "cancelled", None
