@@ -22,7 +22,7 @@ class BestPicker(Plugin):
         highest = scores.item(scores.argmax())
         if highest < 0.0:
             return None
-        equal = (scores >= highest - SAME).nonzero()[0]
+        equal = (scores >= max(0.0, highest - SAME)).nonzero()[0]
         if equal.size == 1:
             return equal.item(0)
         if ties is not None:
