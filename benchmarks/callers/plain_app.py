@@ -1,6 +1,7 @@
-"""The peer by HTTP: what one writes who serves an ONNX deployment with FastAPI and nothing else."""
+"""The peer by HTTP: what one writes who serves an ONNX deployment with FastAPI and nothing else.
 
-from __future__ import annotations
+Annotations are evaluated here, since Serve does not find those that are text.
+"""
 
 import time
 from typing import Any
