@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,6 +65,10 @@ class InferenceReplica:
     async def check_health(self) -> None:
         """Run a tiny inference; Serve replaces a replica that fails it three times."""
         await self._worker.check()
+
+    async def process(self) -> dict[str, Any]:
+        """Which process of its node this replica is, for those who operate or test the machine."""
+        return {"replica": serve.get_replica_context().replica_id.unique_id, "pid": os.getpid()}
 
     def record_replica_metadata(self) -> dict[str, Any]:
         """What routers learn of this replica before its first answer; delivered by Serve, once."""

@@ -137,6 +137,8 @@ def _report(audit: Audit, findings: Findings) -> dict[str, Any]:
     tally = audit.tally
     return {
         **tally.summary(),
+        "decided_ns": tally.decided_ns,
+        "unanswered": tally.unanswered,
         **asdict(findings),
         "clean": findings.clean,
         "slots_due": len(audit.due),

@@ -13,17 +13,24 @@ from signals.ledger import Delivery, SlotKey
 
 STAGES: Final = ("window", "decided", "sent", "inferred", "predicted", "projected", "read")
 """In the order a slot passes them; all are measured from the tick that closed the bar."""
+_UNANSWERED: Final = frozenset({"refused", "timeout"})
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts what the reader sees. Stage times are taken once per slot and partition, not per user."""
+    """Counts what the reader sees. Stage times are taken once per slot and partition, not per user.
+
+    `decided_ns`: per replica, when each of its slots was decided; `unanswered`: slots that were asked for in
+    vain, when that was given up, and why.
+    """
 
     predictions: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     signals: int = 0
     users: Counter[str] = field(default_factory=Counter)
     picks: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    decided_ns: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    unanswered: list[dict[str, Any]] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
     stages_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     first_signal_ns: int | None = None
@@ -35,9 +42,14 @@ class Tally:
         self.predictions += 1
         if body["kind"] == "skipped":
             self.skipped[f"{body['slot']['strategy']} {body['reason']}"] += 1
+            if body["reason"] in _UNANSWERED:
+                why = {name: body[name] for name in ("reason", "detail")}
+                self.unanswered.append({"at_ns": body["generated_ns"], **why})
             return
         lineage = body["lineage"]
         self.picks[lineage["model"]][lineage["replica"]] += 1
+        if decided_ns := body["stages"].get("decided"):
+            self.decided_ns[lineage["replica"]].append(decided_ns)
         decision = body.get("decision") or {}
         self.reasons[lineage["model"]] = f"{decision.get('profile', '')}: {decision.get('reason', '')}"
 

@@ -35,6 +35,10 @@ def demo(
     report: Annotated[Path | None, typer.Option(help="Write ledger and figures to this JSON file.")] = None,
     *,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the hub running until Ctrl-C.")] = False,
+    antagonist: Annotated[
+        bool,
+        typer.Option("--antagonist", help="Slow the busiest replica for a while and watch the picks move."),
+    ] = False,
 ) -> None:
     """Play real ticks through a whole hub, watch it live, and let an independent reader settle the ledger.
 
@@ -52,6 +56,7 @@ def demo(
         broker=broker.value,
         report=report,
         keep=keep,
+        antagonist=antagonist,
     )
     raise typer.Exit(run_demo(options, Console()))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from rich.status import Status
 from deployments.gateway.subscriptions import SubscriptionWriter
 from messaging.connect import open_bus, open_feed
 from models.task import WINDOW
+from serve_app.demo.antagonist import antagonise
 from serve_app.demo.auditor import Auditor
+from serve_app.demo.reaction import Slowing, reaction_lines, reaction_of
 from serve_app.demo.report import report_of
 from serve_app.demo.scene import DemoOptions, Scene
 from serve_app.demo.table import View, render
@@ -54,9 +56,10 @@ def run_demo(options: DemoOptions, console: Console) -> int:
 def _settings(options: DemoOptions, scene: Scene, stack: LocalStack) -> HubSettings:
     strategies = stack.run_dir / "strategies.yaml"
     strategies.write_text(scene.strategies_yaml())
-    return local_settings(
-        stack, options.broker, strategies=str(strategies), fanout_workers=options.fanout_workers
-    )
+    overrides: dict[str, Any] = {"strategies": str(strategies), "fanout_workers": options.fanout_workers}
+    if options.antagonist:
+        overrides["local_model_ms"] = 0.0  # nobody can slow a replica that is not asked
+    return local_settings(stack, options.broker, **overrides)
 
 
 async def _seed(settings: HubSettings, scene: Scene, users: int) -> None:
@@ -83,21 +86,29 @@ class _Show:
     async def run(self, run_dir: Path) -> dict[str, Any]:
         plan, progress = self.scene.plan, Progress()
         view = View(plan.start_ms, plan.end_ms, self.scene.slots_due)
-        auditor = await Auditor.start(self._audit_arguments(run_dir), lambda live: _set_live(view, live))
+        auditor = await Auditor.start(self._audit_arguments(run_dir), partial(_show, view))
         feed = await open_feed(self.launched.settings.nats, name="hub-playback")
         watching = asyncio.create_task(self._watch(view, progress))
+        slowing = asyncio.create_task(self._slow(view))
         try:
             session = f"demo-{time.time_ns():x}"
             await play(feed, self.scene.files, plan, session=session, clock=time.time_ns, progress=progress)
             ledger = await auditor.finish()
             acknowledged = await asyncio.to_thread(_acknowledged, self.launched)
-            return {**ledger, "ticks": progress.ticks, "tick_to_ack_ms": acknowledged}
+            figures = {"ticks": progress.ticks, "tick_to_ack_ms": acknowledged}
+            return {**ledger, **figures, "slowing": await slowing}
         finally:
+            slowing.cancel()
             watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+            await asyncio.gather(slowing, watching, return_exceptions=True)
             await auditor.kill()
             await feed.close()
+
+    async def _slow(self, view: View) -> Slowing | None:
+        if not self.options.antagonist:
+            return None
+        pools = [pool.name for pool in self.launched.settings.pools]
+        return await antagonise(view, pools, self.scene.plan.seconds)
 
     async def _watch(self, view: View, progress: Progress) -> None:
         with Live(render(view), console=self.console, refresh_per_second=4, transient=False) as live:
@@ -125,13 +136,21 @@ def _acknowledged(launched: Launched) -> dict[str, float]:
 
 
 def _conclude(options: DemoOptions, ledger: dict[str, Any], began_ns: int, console: Console) -> int:
+    slowing = ledger["slowing"]
+    reaction = reaction_of(slowing, ledger["decided_ns"], ledger["unanswered"]) if slowing else None
     console.rule("what an independent reader found")
     for line in ledger["lines"]:
         console.print(line, highlight=False, style=None if ledger["clean"] else "red")
+    if options.antagonist:
+        console.rule("how the router reacted")
+        for line in reaction_lines(reaction):
+            console.print(line, highlight=False)
     console.rule("one signal, explained")
     for line in ledger["example"]:
         console.print(line, highlight=False)
     report = report_of(ledger, began_ns)
+    if options.antagonist:
+        report["antagonist"] = asdict(reaction) if reaction else None
     if options.report:
         options.report.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
         console.print(f"report written to {options.report}")
@@ -144,8 +163,8 @@ def _stay(launched: Launched, console: Console) -> None:
         time.sleep(1)
 
 
-def _set_live(view: View, live: dict[str, Any]) -> None:
-    view.live = live
+def _show(view: View, live: dict[str, Any]) -> None:
+    view.take(live, time.monotonic())
 
 
 def _teller(status: Status) -> Callable[[str], None]:

@@ -24,6 +24,8 @@ EXAMPLE_TICKS: Final = tuple(
 )
 _TIERS: Final = (Tier.FREE, Tier.PRO, Tier.ENTERPRISE)
 _SCALES: Final = (0.5, 1.0, 2.0)
+_ANTAGONIST_S: Final = 12.0
+"""A third of it must be long enough for the router to notice and for a share to be measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class DemoOptions:
     broker: Broker = "tansu"
     report: Path | None = None
     keep: bool = False
+    antagonist: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,11 @@ class Scene:
             seconds=options.seconds,
             speed=options.speed,
         )
+        if options.antagonist and plan.seconds < _ANTAGONIST_S:
+            raise BadValue(
+                f"--antagonist needs {_ANTAGONIST_S:.0f} s of playback; this one lasts {plan.seconds:.0f} s",
+                field="seconds",
+            )
         return cls(files, strategies, plan)
 
     @property
@@ -93,11 +101,17 @@ class Scene:
 
     def notices(self, options: DemoOptions) -> list[str]:
         """What the user should know before it starts."""
-        if self.plan.seconds >= options.seconds - 1e-6:
-            return []
-        return [
-            f"the tick files last {self.plan.seconds:.0f} s at this speed; playing them as far as they go"
-        ]
+        told = []
+        if self.plan.seconds < options.seconds - 1e-6:
+            told.append(
+                f"the tick files last {self.plan.seconds:.0f} s at this speed; playing them as far as they go"
+            )
+        if options.antagonist:
+            told.append(
+                "--antagonist: in this run the forecaster holds no models itself, so that every forecast is "
+                "asked of a replica that can be slowed"
+            )
+        return told
 
 
 def _check(options: DemoOptions) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -21,11 +22,16 @@ _STAGE_WORDS: Final = {
     "read": "read by the user's side",
     "acknowledged": "signal acknowledged",
 }
+_RECENT_S: Final = 3.0
+Picked = dict[str, dict[str, int]]
+"""By model and replica."""
 
 
 @dataclass(slots=True)
 class View:
-    """What is shown; `live` is the last summary of the independent reader."""
+    """What is shown; `live` is the last summary of the independent reader. `victim` is the replica that the
+    antagonist has chosen, `slowed` whether it is at it.
+    """
 
     start_ms: int
     end_ms: int
@@ -35,11 +41,32 @@ class View:
     live: dict[str, Any] = field(default_factory=dict)
     acknowledged_ms: dict[str, float] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    victim: str | None = None
+    slowed: bool = False
+    _picked: deque[tuple[float, Picked]] = field(default_factory=deque)
+
+    def take(self, live: dict[str, Any], now_s: float) -> None:
+        """Show this summary; `now_s` is of any clock that only goes forward."""
+        self.live = live
+        self._picked.append((now_s, live.get("picks", {})))
+        while len(self._picked) > 1 and self._picked[1][0] <= now_s - _RECENT_S:
+            self._picked.popleft()
+
+    def recent(self, model: str, replica: str) -> int:
+        """Picks of the last three seconds."""
+        if not self._picked:
+            return 0
+        first, last = (
+            picks.get(model, {}).get(replica, 0) for _, picks in (self._picked[0], self._picked[-1])
+        )
+        return last - first
 
 
 def render(view: View) -> RenderableType:
     """The whole screen; every number is from the running system."""
-    parts = [_headline(view), _picks(view.live), _stages(view)]
+    parts = [_headline(view), _picks(view), _stages(view)]
+    if view.victim:
+        parts.insert(1, _antagonist(view.victim, slowed=view.slowed))
     if view.errors:
         parts.append(Text("\n".join(f"! {error}" for error in view.errors[-5:]), style="red"))
     return Group(*parts)
@@ -63,14 +90,26 @@ def _per_user(live: dict[str, Any]) -> Text:
     return Text(f"most signals: {top or 'none yet'}   no forecast: {skipped or 'none'}", style="dim")
 
 
-def _picks(live: dict[str, Any]) -> Table:
+def _antagonist(victim: str, *, slowed: bool) -> Text:
+    if slowed:
+        return Text(
+            f"an antagonist slows replica {victim}: watch its picks of the last 3 s", style="bold red"
+        )
+    return Text(f"the antagonist has let replica {victim} go", style="bold green")
+
+
+def _picks(view: View) -> Table:
     table = Table(title="picked", title_justify="left", expand=False)
-    for heading in ("model", "replica", "picks", "why (last)"):
-        table.add_column(heading, justify="right" if heading == "picks" else "left", overflow="fold")
-    for model, replicas in sorted(live.get("picks", {}).items()):
-        why = live.get("reasons", {}).get(model, "")
+    for heading in ("model", "replica", "picks", "last 3 s", "why (last)"):
+        justify: JustifyMethod = "right" if heading in {"picks", "last 3 s"} else "left"
+        table.add_column(heading, justify=justify, overflow="fold")
+    for model, replicas in sorted(view.live.get("picks", {}).items()):
+        why = view.live.get("reasons", {}).get(model, "")
         for replica, count in sorted(replicas.items()):
-            table.add_row(model, replica, f"{count:,}", why)
+            slowed = view.slowed and replica == view.victim
+            name = f"{replica} < slowed" if slowed else replica
+            recent = f"{view.recent(model, replica):,}"
+            table.add_row(model, name, f"{count:,}", recent, why, style="red" if slowed else None)
             why = ""
     return table
 

@@ -54,6 +54,29 @@ def test_demo_is_clean_on_a_symbol_it_has_never_seen(environment: dict[str, str]
     assert len(found["picks"]) >= 2
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_picks_leave_a_replica_that_is_slowed(environment: dict[str, str], tmp_path: Path) -> None:
+    """Its share falls below a quarter while it stands still most of the time, and nobody's signal suffers."""
+    report = tmp_path / "report.json"
+    arguments = ["--antagonist", "--seconds", "15", "--users", "3"]
+
+    run = subprocess.run(
+        [*DEMO, *arguments, "--report", str(report)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=380,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    assert "how the router reacted" in run.stdout
+    reaction = json.loads(report.read_text())["antagonist"]
+    assert reaction["moved_s"] is not None, reaction
+    assert reaction["share_during"] < reaction["share_before"] / 2, reaction
+
+
 @pytest.mark.timeout(200)
 async def test_ctrl_c_ends_everything_that_was_started(environment: dict[str, str]) -> None:
     """In the middle of the start: servers and Ray are there, and after Ctrl-C nothing is left."""
@@ -73,6 +96,7 @@ async def test_ctrl_c_ends_everything_that_was_started(environment: dict[str, st
         (["--ticks", "EURUSD"], "SYMBOL=FILE"),
         (["--ticks", "EURUSD=missing.csv.gz"], "missing.csv.gz does not exist"),
         (["--users", "0"], "--users was 0"),
+        (["--antagonist", "--seconds", "8"], "--antagonist needs 12 s of playback; this one lasts 8 s"),
     ],
 )
 def test_wrong_option_is_refused_before_anything_starts(
