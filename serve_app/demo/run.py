@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +85,9 @@ class _Show:
     async def run(self, run_dir: Path) -> dict[str, Any]:
         plan, progress = self.scene.plan, Progress()
         view = View(plan.start_ms, plan.end_ms, self.scene.slots_due)
-        auditor = await Auditor.start(self._audit_arguments(run_dir), partial(_show, view))
+        auditor = await Auditor.start(
+            self._audit_arguments(run_dir), lambda live: view.take(live, time.monotonic())
+        )
         feed = await open_feed(self.launched.settings.nats, name="hub-playback")
         watching = asyncio.create_task(self._watch(view, progress))
         slowing = asyncio.create_task(self._slow(view))
@@ -161,10 +162,6 @@ def _stay(launched: Launched, console: Console) -> None:
     console.print(f"the hub stays at {launched.hub.url}; Ctrl-C ends it")
     while True:
         time.sleep(1)
-
-
-def _show(view: View, live: dict[str, Any]) -> None:
-    view.take(live, time.monotonic())
 
 
 def _teller(status: Status) -> Callable[[str], None]:

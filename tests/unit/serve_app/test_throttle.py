@@ -41,7 +41,8 @@ def _started(command: Sequence[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
-def _stopped(pid: int) -> bool:
+def stopped(pid: int) -> bool:
+    """Whether the process stands still."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
@@ -63,32 +64,32 @@ def test_turns_are_ten_to_one_and_the_last_word_is_to_run(
     assert pytest.approx(10 * RUNNING_S) == STOPPED_S
 
 
-async def test_starter_that_is_killed_leaves_nothing_stopped(victim: int) -> None:
+async def test_starter_that_is_killed_leaves_nothingstopped(victim: int) -> None:
     """The throttle reads the end of its input even after kill -9 of whoever held it."""
     command = [sys.executable, "-c", STARTER, *THROTTLE, str(victim)]
     starter = _started(command)
     assert starter.stdout is not None
     child = int(starter.stdout.readline())
-    await eventually(lambda: _stopped(victim))
+    await eventually(lambda: stopped(victim))
 
     starter.kill()
     starter.communicate()
 
     await eventually(lambda: not _running(child))
-    assert not _stopped(victim)
+    assert not stopped(victim)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_throttle_that_is_told_to_end_leaves_nothing_stopped(victim: int, number: int) -> None:
+async def test_throttle_that_is_told_to_end_leaves_nothingstopped(victim: int, number: int) -> None:
     """SIGTERM ends it; Ctrl-C is the starter's business, and the end of the input comes with it."""
     process = _started([*THROTTLE, str(victim)])
-    await eventually(lambda: _stopped(victim))
+    await eventually(lambda: stopped(victim))
 
     process.send_signal(number)
     process.communicate(timeout=10)
 
     assert process.returncode == 0
-    assert not _stopped(victim)
+    assert not stopped(victim)
 
 
 def test_throttle_of_a_process_that_is_gone_ends() -> None:
@@ -107,14 +108,14 @@ async def test_error_while_it_is_slowed_lets_the_replica_go(victim: int) -> None
     async def fail_while_it_is_slowed() -> None:
         async with throttled(Victim("r1", "light", victim), view):
             assert (view.victim, view.slowed) == ("r1", True)
-            await eventually(lambda: _stopped(victim))
+            await eventually(lambda: stopped(victim))
             raise RuntimeError("in the middle")
 
     with pytest.raises(RuntimeError, match="in the middle"):
         await fail_while_it_is_slowed()
 
     assert (view.victim, view.slowed) == ("r1", False)
-    assert not _stopped(victim)
+    assert not stopped(victim)
 
 
 async def test_cancellation_lets_the_replica_go(victim: int) -> None:
@@ -125,12 +126,12 @@ async def test_cancellation_lets_the_replica_go(victim: int) -> None:
             await asyncio.Event().wait()
 
     slowing = asyncio.create_task(slow_for_ever())
-    await eventually(lambda: _stopped(victim))
+    await eventually(lambda: stopped(victim))
 
     slowing.cancel()
     await asyncio.gather(slowing, return_exceptions=True)
 
-    assert not _stopped(victim)
+    assert not stopped(victim)
 
 
 def _running(pid: int) -> bool:
