@@ -124,8 +124,9 @@ def reaction_lines(reaction: Reaction | None) -> list[str]:
 
 def _moved(moved_s: float | None) -> str:
     if moved_s is None:
-        return "its share did not fall below a quarter of what it was"
-    return f"{moved_s:.2f} s after it was first stopped its share had fallen below a quarter of what it was"
+        return "in no whole second did it get less than a quarter of its former share"
+    over = "it got, over a second, less than a quarter of its former share"
+    return f"from {moved_s:.2f} s after the first stop {over}"
 
 
 def _percent(share: float | None) -> str:
