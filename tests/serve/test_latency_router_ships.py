@@ -19,18 +19,23 @@ import os, pathlib
 pathlib.Path({directory!r}, f"imported-by-{{os.getpid()}}").touch()
 """
 AFTER_SHIPPING: Final = """
-import runpy, shutil, sys, tempfile
+import runpy, shutil, tempfile
 import ray
 
-ship = ray.init
+start = ray.init
 
-def shipped(**options):
-    '''Once the packages are uploaded nobody can import the originals any more.'''
-    context = ship(**options, address="local", num_cpus=4, include_dashboard=False,
-                   _temp_dir=tempfile.mkdtemp(prefix="ship-", dir="/tmp"))
+def shipped(tries=3, **options):
+    "Once the packages are uploaded nobody can import the originals any more."
+    try:
+        start(**options, address="local", num_cpus=4, include_dashboard=False,
+              _temp_dir=tempfile.mkdtemp(prefix="ship-", dir="/tmp"))
+    except Exception:  # on a busy machine a node may miss the time that Ray allows it
+        ray.shutdown()
+        if tries == 1:
+            raise
+        return shipped(tries - 1, **options)
     shutil.rmtree("routing")
     shutil.rmtree("models")
-    return context
 
 ray.init = shipped
 runpy.run_path("app.py", run_name="__main__")
