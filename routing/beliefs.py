@@ -20,9 +20,10 @@ from routing.gate import Ejection
 from routing.hops import Hops
 from routing.outcome import AGAINST_REPLICA, Outcome
 from routing.placement import Placement, ReplicaMeta
+from routing.reliability import RIGHT, Reliability
 from routing.replica import ReplicaBelief, Standing
 from routing.snapshot import Ended, Flight, LoadConfig, LoadSnapshot
-from routing.speeds import Speeds
+from routing.speeds import Place, Speeds
 
 STEP_MS: Final = 4
 """Beliefs fade in steps, so that decisions within one share the work."""
@@ -41,6 +42,7 @@ class Beliefs:
         self.speeds = Speeds(self.placement, config.speed)
         self._cohorts = CohortBeliefs(forecast=config.forecast)
         self._hops = Hops(config.hop)
+        self._reliability: dict[str, Reliability] = {}
         self._founded: dict[str, float] = {}
         self._step = -1
         self._now_ms = 0.0
@@ -123,6 +125,8 @@ class Beliefs:
         self.speeds.restore(state["speeds"])
         self._cohorts.restore(state["cohorts"])
         self._hops.restore(state["hops"])
+        kept = state["reliability"].items()
+        self._reliability = {pool: Reliability(tuple(weights)) for pool, weights in kept}
         self._founded = dict(state["founded"])
         self._step = -1
         self._eject()
@@ -136,6 +140,7 @@ class Beliefs:
             "speeds": self.speeds.export(),
             "cohorts": self._cohorts.export(),
             "hops": self._hops.export(),
+            "reliability": {pool: kept.export() for pool, kept in self._reliability.items()},
             "founded": self._founded,
         }
 
@@ -149,6 +154,7 @@ class Beliefs:
             self.speeds.spreads,
             self.speeds.spread,
             self._hops.at(self._now_ms),
+            self._reliability,
             self._ejections,
             self._config,
         )
@@ -220,17 +226,41 @@ class Beliefs:
         if group is None or not _measurable(end.elapsed_ms):
             return
         self.speeds.settle(end.now_ms)
+        self.speeds.anchor()
         usual_ms = self.speeds.service_ms[flight.size].item(group)
-        if end.outcome in AGAINST_REPLICA:
+        place = (group, flight.size, flight.depth)
+        if end.outcome is Outcome.TIMEOUT:
+            self._learn_lateness(known, flight, end, place)
+        elif end.outcome in AGAINST_REPLICA:
             cost_ms = max(end.elapsed_ms, flight.budget_ms)
             known.pace.punish(min(cost_ms / usual_ms, _WORST_RATIO), end.now_ms)
         elif end.outcome is Outcome.OK and end.report and _measurable(end.report.service_ms):
             self._learn_speed(known, flight, end.report, group=group, now_ms=end.now_ms)
-            place = (group, flight.size, flight.depth)
+            self._note(known.meta.pool, place, end.elapsed_ms / flight.expected_ms, ended=True)
             self.speeds.observe_completion(place, end.elapsed_ms / flight.expected_ms)
             hop_ms = end.elapsed_ms - end.report.queue_ms - end.report.service_ms
             if _measurable(hop_ms):
                 self._hops.observe(known.meta.pool, hop_ms, end.now_ms)
+
+    def _learn_lateness(self, known: ReplicaBelief, flight: Flight, end: Ended, place: Place) -> None:
+        """A call was given up at its deadline: nobody knows how long it would have taken, but longer.
+
+        Of the rest of a call that has taken so long it is assumed that it takes once more what was expected,
+        which is true of exponential service times.
+        """
+        late = end.elapsed_ms / flight.expected_ms
+        self._note(known.meta.pool, place, late, ended=False)
+        self.speeds.observe_completion(place, late, ended=False)
+        group, size, _ = place
+        middle = self._cohorts.middle(_kind(known.meta), end.now_ms)
+        ratio = min(_WORST_RATIO, late + 1.0)
+        known.pace.observe(ratio, self.speeds.variance(group, size), end.now_ms, middle)
+
+    def _note(self, pool: str, place: Place, ratio: float, *, ended: bool) -> None:
+        """How a call compares with what was promised of such calls before it."""
+        spread = self.speeds.spreads.get(place) or self.speeds.spread(place)
+        before = self._reliability.get(pool, RIGHT)
+        self._reliability = {**self._reliability, pool: before.seen(spread.share_within(ratio), ended=ended)}
 
     def _learn_speed(
         self, known: ReplicaBelief, flight: Flight, report: LoadReport, *, group: int, now_ms: float
@@ -245,7 +275,6 @@ class Beliefs:
         if report.typical_calls >= 1.0 and _measurable(report.typical_ms):
             typical = report.typical_ms / usual_ms / pace.held(now_ms, middle)
             pace.hear(min(_WORST_RATIO, typical), report.typical_calls, now_ms, middle)
-        self.speeds.anchor()
         self.speeds.observe_service(group, flight.size, error, pace_variance, at_most=unexplained)
         alike = (other for other in self.replicas.values() if _kind(other.meta) == kind)
         self._cohorts.measured(kind, [other.pace.value for other in alike if other.pace.measured], now_ms)

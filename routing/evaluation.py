@@ -84,7 +84,8 @@ class Evaluation:
         """Probability that the candidate answers within the budget."""
         group, depth = self.candidates.groups.item(choice.row), self.load.standings[choice.replica].depth
         spread = self.load.spread((group, self.size, depth))
-        return spread.share_within(self.budget_ms / choice.quantile_ms * spread.tail)
+        pool = self.load.placement.metas[choice.replica].pool
+        return self.load.kept(pool, spread.share_within(self.budget_ms / choice.quantile_ms * spread.tail))
 
     def promise(self, choice: Choice) -> Promise:
         return Promise.computed(

@@ -23,8 +23,10 @@ from models.card import WarmProfile
 
 Floats = NDArray[np.float64]
 
-RATIOS_KEPT: Final = 256
+RATIOS_KEPT: Final = 512
 SEEDS: Final = 32
+_UNSEEN: Final = 1.5
+"""What takes longer than anything seen is assumed to take so many times that."""
 _SEED_SCORES: Final = tuple(NormalDist().inv_cdf((i + 0.5) / SEEDS) for i in range(SEEDS))
 _P99: Final = NormalDist().inv_cdf(0.99)
 
@@ -87,6 +89,16 @@ class Ratios:
         self._arrived.append(ratio)
         insort(ordered, ratio)
         self.spread = self._spread(ordered)
+
+    def observe_beyond(self, ratio: float) -> None:
+        """Take one that nobody waited for any longer: it stands for the middle of those beyond.
+
+        Left out, only those in time would be known, and every promise be too good.
+        """
+        ordered = self.spread.ordered
+        beyond = bisect_right(ordered, ratio)
+        middle = ordered[(beyond + len(ordered)) // 2] if beyond < len(ordered) else _UNSEEN * ratio
+        self.observe(middle)
 
     def export(self) -> list[float]:
         """The ratios in the order of their arrival."""

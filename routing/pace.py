@@ -70,14 +70,12 @@ class Pace:
         return middle + (self.last(middle) - middle) * self._left(now_ms)
 
     def held(self, now_ms: float, middle: float) -> float:
-        """The estimate that a measurement is to be compared with: the last one, or what a retry finds of it."""
+        """The estimate to compare a measurement with: the last one, or what a retry finds left of it."""
         left = self._left(now_ms)
         return self.value if left >= _RETRIED else middle + (self.value - middle) * left
 
     def last(self, middle: float) -> float:
-        """The pace as last measured, moved towards the middle by what may be chance; a failure is none."""
-        if not self.measured:
-            return self.value
+        """The pace as last measured, moved towards the middle by what may be chance."""
         margin = self._config.sure * math.sqrt(self.variance) * self.value
         if self.value > middle:
             return max(middle, self.value - margin)

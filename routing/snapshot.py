@@ -14,6 +14,7 @@ from routing.latency import Floats, Spread
 from routing.outcome import Outcome
 from routing.pace import PaceConfig
 from routing.placement import Placement
+from routing.reliability import Reliability
 from routing.replica import ReplicaConfig, Standing
 from routing.speeds import Place, SpeedConfig, Spreads
 
@@ -67,8 +68,14 @@ class LoadSnapshot(NamedTuple):
     spreads: Spreads
     spread_of: Callable[[Place], Spread]
     hop_ms: Mapping[str, float]
+    reliability: Mapping[str, Reliability]
     ejections: Mapping[int, Ejection]
     config: LoadConfig
+
+    def kept(self, pool: str, promised: float) -> float:
+        """What is kept of promises like this one in a pool."""
+        reliability = self.reliability.get(pool)
+        return reliability.kept(promised) if reliability else promised
 
     def spread(self, place: Place) -> Spread:
         """The spread of a place, measured or assumed."""

@@ -123,11 +123,13 @@ class Speeds:
         replaced[group] = self._warm_ms[size].item(group) * factor
         self.service_ms = [*self.service_ms[:size], replaced, *self.service_ms[size + 1 :]]
 
-    def observe_completion(self, place: Place, ratio: float) -> None:
-        """Take the ratio of an actual to its predicted completion."""
+    def observe_completion(self, place: Place, ratio: float, *, ended: bool = True) -> None:
+        """Take the ratio of an actual to its predicted completion; or, of a call that was given up before it
+        ended, of the time until then.
+        """
         group, size, depth = place
         ratios = self._ratios.get(place) or self._seeded(place)
-        ratios.observe(ratio)
+        (ratios.observe if ended else ratios.observe_beyond)(ratio)
         self._ratios[place] = ratios
         self.spreads = self.spreads.put(place, ratios.spread)
         beyond = ratios.spread.tail - self._warm_tail[size][depth].item(group)

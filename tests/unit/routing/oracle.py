@@ -147,7 +147,15 @@ def look(card: ModelCard, name: str, world: World, load: LoadSnapshot) -> Pair:
     assert level
     fits = expected * tail <= budget
     return Pair(
-        model, name, expected, expected * tail, within / (len(spread.ordered) + 1), level, fits, score, tie
+        model,
+        name,
+        expected,
+        expected * tail,
+        load.kept(meta.pool, within / (len(spread.ordered) + 1)),
+        level,
+        fits,
+        score,
+        tie,
     )
 
 
