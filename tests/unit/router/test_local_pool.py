@@ -17,16 +17,22 @@ import pytest
 from deployments.router.config import LocalConfig
 from deployments.router.local_pool import LocalPool
 from deployments.router.names import LOCAL_POOL
+from deployments.router.opening import assemble
 from deployments.router.replies import Refusal, Reply
 from deployments.router.routed_pools import RoutedPools
+from models.decision import Execution
 from models.errors import ConfigError, DeadlineExpired, TicketRefused
 from models.forecast import InferCall, InferReply
 from models.metrics import MemoryMeter
 from models.task import CONTEXT_FEATURES, WINDOW
-from routing.load import LoadTable
+from routing.catalogue import Catalogue
+from routing.engine import Engine
+from routing.load import LoadTable, ReplicaMeta
+from routing.profiles import load_profiles
 from tests.support.cards import a_card
 from tests.unit.execution.doubles import Clock, GatedModel, a_call, a_ticket
 from tests.unit.router.test_outbox import FakePools
+from tests.unit.router.test_routed_client import PROFILES, FixedCatalogue, Hub, ScriptedPools
 
 REPOSITORY: Final = Path(__file__).parents[3] / "model_repository"
 QUICK_MS, SLOW_MS = 0.1, 0.8
@@ -218,3 +224,28 @@ async def test_is_ready_with_both(pool: LocalPool, *, remote: bool, held: bool, 
 
     assert RoutedPools(FakePools(ready=remote), pool).ready is ready
     assert RoutedPools(FakePools(ready=remote), None).ready is remote
+
+
+async def test_the_engine_chooses_between_here_and_there(pool: LocalPool, load: LoadTable) -> None:
+    """With the hop counted a small model answers here; one that is only held there is still asked there."""
+    cards = [a_card("quick", warm_ms=QUICK_MS), a_card("heavy", warm_ms=8.0)]
+    there = ReplicaMeta("pool", "cpu", 2, {str(card.key): list(card.warm) for card in cards})
+    load.replicas_updated("pool", [("r1", there)], now_ns=time.time_ns())
+    pool.hold([GatedModel(cards[0])])
+    remote = ScriptedPools()
+    client = assemble(
+        engine=Engine(load_profiles(PROFILES.read_text(encoding="utf-8"))),
+        pools=RoutedPools(remote, pool),
+        source=FixedCatalogue(Catalogue.of(cards, version=1)),
+        load=load,
+        clock=time.time_ns,
+        rng=Random(1),
+        meter=MemoryMeter(),
+    )
+    hub = Hub(client, remote, load, MemoryMeter())
+
+    here, away = await hub.infer(model="quick"), await hub.infer(model="heavy")
+
+    assert (here.decision.execution, here.decision.pool) == (Execution.LOCAL, LOCAL_POOL)
+    assert (away.decision.execution, remote.tried) == (Execution.REMOTE, ["r1"])
+    assert hub.in_flight() == 0
