@@ -12,8 +12,8 @@ from routing.trials import TrialReport, Trials
 
 
 class Observer:
-    """Belongs to one event loop. Costs are those of the cards that the process has when it is asked. `live` are
-    the experiments that requests take part in.
+    """Belongs to one event loop. Costs are those of the cards that the process has when it is asked; `live`
+    are the experiments that requests take part in.
     """
 
     def __init__(

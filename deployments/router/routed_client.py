@@ -75,8 +75,8 @@ class RoutedClient:
         """A forecast per row, from the replica that was chosen or from a second one.
 
         `unit` is what stays in one arm of an experiment: the user, or nothing for the hub's own calls, each
-        of which then counts by itself. Raises InputError for inputs that the model refuses, RoutingError (Shed
-        among them) if no answer can keep the promise, and the ReplicaError of the last attempt.
+        of which then counts by itself. Raises InputError for inputs that the model refuses, RoutingError
+        (Shed among them) if no answer can keep the promise, and the ReplicaError of the last attempt.
         """
         work = Work(requirements, window, context, traceparent)
         assignment = self._experiments.arm(requirements, unit or traceparent)

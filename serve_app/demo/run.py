@@ -139,6 +139,8 @@ def _acknowledged(launched: Launched) -> dict[str, float]:
 def _conclude(options: DemoOptions, ledger: dict[str, Any], began_ns: int, console: Console) -> int:
     slowing = ledger["slowing"]
     reaction = reaction_of(slowing, ledger["decided_ns"], ledger["unanswered"]) if slowing else None
+    if not console.is_terminal:
+        console.line()  # where there is no terminal, the live table does not end its last line
     console.rule("what an independent reader found")
     for line in ledger["lines"]:
         console.print(line, highlight=False, style=None if ledger["clean"] else "red")

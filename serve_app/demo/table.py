@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from rich.console import Group, JustifyMethod, RenderableType
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -81,7 +82,8 @@ def _headline(view: View) -> RenderableType:
         f"signals [bold]{live.get('signals', 0):,}[/] for [bold]{live.get('users', 0):,}[/] users"
     )
     done = max(0, view.now_ms - view.start_ms)
-    return Group(ProgressBar(total=view.end_ms - view.start_ms, completed=done), facts, _per_user(live))
+    bar = ProgressBar(total=view.end_ms - view.start_ms, completed=done)  # ends its line
+    return Group(bar, facts, _per_user(live))
 
 
 def _per_user(live: dict[str, Any]) -> Text:

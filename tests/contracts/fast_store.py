@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import pytest
-
 from storage.ports import Bucket, FastStore, Grant, Key, Rate
 from tests.support.eventually import eventually
 

@@ -1,4 +1,4 @@
-"""Second calls and the ladder: beside a late call, elsewhere after a failed one, a smaller model if need be."""
+"""Second calls and the ladder: beside a late call, elsewhere after a failed one, or by a smaller model."""
 
 from __future__ import annotations
 

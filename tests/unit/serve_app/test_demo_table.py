@@ -55,6 +55,18 @@ def test_nothing_is_recent_before_the_first_summary() -> None:
     assert "picked" in _screen(View(0, 1, 0))
 
 
+def test_headline_stands_below_the_progress_bar() -> None:
+    """A bar that does not end its line would push the figures out of the screen."""
+    view = _view(_live(r1=5))
+    view.ticks = 8204
+
+    bar, facts, *_ = _screen(view).splitlines()
+
+    assert "8,204" not in bar
+    assert facts.startswith("market time")
+    assert "ticks in 8,204" in facts
+
+
 def test_only_the_slowed_replica_is_marked_and_only_while_it_is() -> None:
     """A newcomer sees which row to watch."""
     view = _view(_live(r1=5, r2=7))
