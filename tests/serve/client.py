@@ -75,7 +75,7 @@ class Client:
 
     def busy(self) -> list[str]:
         """Replicas that hold a call of this client."""
-        return list(self.router._attempts._in_flight)
+        return list(self.router._calls._attempts._in_flight)
 
     async def _ask(self, method: str, ticket: Ticket) -> Any:
         handle = self.pools._routes[ticket.pool].by_value
