@@ -82,7 +82,7 @@ def _headline(view: View) -> RenderableType:
         f"signals [bold]{live.get('signals', 0):,}[/] for [bold]{live.get('users', 0):,}[/] users"
     )
     done = max(0, view.now_ms - view.start_ms)
-    bar = ProgressBar(total=view.end_ms - view.start_ms, completed=done)  # ends its line
+    bar = Padding(ProgressBar(total=view.end_ms - view.start_ms, completed=done), 0)  # ends its line
     return Group(bar, facts, _per_user(live))
 
 
