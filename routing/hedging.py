@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Protocol
+from typing import Annotated, Final, Protocol
 
 from pydantic import Field
 
 from models.base import Frozen
 from models.decision import Decision
 from routing.budget import HEDGES, AttemptBudget, BudgetConfig
+
+_LATER: Final = 0.25
+"""A call is looked at again when it has been out for a quarter longer."""
 
 
 class HedgeConfig(Frozen):
@@ -63,6 +66,15 @@ class HedgePolicy:
         promise, budget_ms = decision.promise, decision.budget_ms
         late_ms = promise.expected_ms * self._late_ratio(ratios, budget_ms / promise.expected_ms)
         return late_ms if late_ms + promise.quantile_ms <= budget_ms else None
+
+    def again_after_ms(self, first: Decision, *, elapsed_ms: float) -> float | None:
+        """How much later to look at it once more, if it was not worth a second call; None: not at all.
+
+        What was thought when it left may have changed, and a miss becomes more probable with each moment.
+        """
+        later_ms = _LATER * max(elapsed_ms, first.promise.expected_ms)
+        in_time = elapsed_ms + later_ms + first.promise.quantile_ms <= first.budget_ms
+        return later_ms if in_time else None
 
     def should(
         self, first: Decision, other: Decision, ratios: Ratios, *, elapsed_ms: float, now_ns: int

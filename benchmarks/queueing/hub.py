@@ -100,6 +100,9 @@ class HedgingHub(Hub):
     def look_after_ms(self, choice: Choice, *, now_ms: float) -> float | None:
         return self._hedges.check_after_ms(choice.record, self._spread(choice.record), now_ns=_ns(now_ms))
 
+    def look_again_ms(self, choice: Choice, *, elapsed_ms: float) -> float | None:
+        return self._hedges.again_after_ms(choice.record, elapsed_ms=elapsed_ms)
+
     def second(self, choice: Choice, *, elapsed_ms: float, budget_ms: float, now_ms: float) -> Choice | None:
         first = choice.record
         other = self.decide(budget_ms=budget_ms, now_ms=now_ms, exclude={first.replica}, attempt=2)

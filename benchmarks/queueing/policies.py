@@ -52,6 +52,10 @@ class Hedging(Protocol):
         """How long after its send to look at a call that is still out; None: not at all."""
         ...
 
+    def look_again_ms(self, choice: Choice, *, elapsed_ms: float) -> float | None:
+        """How much later to look once more, if there was no second call; None: not at all."""
+        ...
+
     def second(self, choice: Choice, *, elapsed_ms: float, budget_ms: float, now_ms: float) -> Choice | None:
         """Where to send a second call now, with so long to go; None for nowhere."""
         ...

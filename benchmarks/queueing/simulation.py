@@ -91,6 +91,9 @@ class _Simulation:
         left_ms = self._trace.budgets_ms[call.number] - elapsed_ms
         second = hedging.second(choice, elapsed_ms=elapsed_ms, budget_ms=left_ms, now_ms=now_ms)
         if second is None:
+            again_ms = hedging.look_again_ms(choice, elapsed_ms=elapsed_ms)
+            if again_ms is not None:
+                self._at(now_ms + again_ms, self._look, sent)
             return
         self._recorder.hedged(call.number)
         call.other = self._send(now_ms, second, number=call.number, router=call.router, attempt=1)

@@ -52,13 +52,28 @@ class SecondCalls:
             return await self._calls.call(work, decision)
         first = asyncio.ensure_future(self._calls.call(work, decision))
         try:
-            await asyncio.wait({first}, timeout=after_ms / 1e3)
-            other = None if first.done() else self._beside(work, decision)
+            other = await self._late(work, decision, first, after_ms)
             if other is None:
                 return await first
             return replace(await _sooner(first, self._calls.call(work, other)), hedged=True)
         finally:
             await _stop(first)
+
+    async def _late(
+        self, work: Work, decision: Decision, first: asyncio.Future[Answer], after_ms: float | None
+    ) -> Decision | None:
+        """A decision for a second call as soon as that is worth while; None if the first ends before, or it
+        is too late for a second one.
+        """
+        while after_ms is not None:
+            await asyncio.wait({first}, timeout=after_ms / 1e3)
+            if first.done():
+                return None
+            if other := self._beside(work, decision):
+                return other
+            elapsed_ms = (self._clock() - decision.decided_ns) / 1e6
+            after_ms = self._hedges.again_after_ms(decision, elapsed_ms=elapsed_ms)
+        return None
 
     def _beside(self, work: Work, first: Decision) -> Decision | None:
         """A decision for a second call beside a first one that is out; None if there is no use in it."""
