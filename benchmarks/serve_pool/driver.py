@@ -193,8 +193,8 @@ def _ray() -> Iterator[None]:
 
 
 def _start(directory: str) -> None:
-    """On a busy machine a node may miss the time that Ray allows it: then once more."""
-    for last in (False, True):
+    """On a busy machine a node may miss the time that Ray allows it: then once more, and once more."""
+    for last in (False, False, True):
         try:
             ray.init(
                 address="local",
