@@ -38,27 +38,30 @@ async def antagonise(view: View, pools: Sequence[str], seconds: float) -> Slowin
 
     The view tells which one is slowed. None if no replica of a pool had been picked by then.
     """
-    ends_s = asyncio.get_running_loop().time() + seconds * 2 / 3
-    await asyncio.sleep(seconds / 3)
+    loop = asyncio.get_running_loop()
+    begins_s, ends_s = (loop.time() + seconds * part for part in (1 / 3, 2 / 3))
+    known = await asyncio.to_thread(_running, pools)
+    await asyncio.sleep(begins_s - loop.time())
     try:
         async with asyncio.timeout_at(ends_s):
-            victim = await _found(view, pools)
+            victim = await _found(view, pools, known)
     except TimeoutError:
         return None
     async with throttled(victim, view):
         from_ns = time.time_ns()
-        await asyncio.sleep(ends_s - asyncio.get_running_loop().time())
+        await asyncio.sleep(ends_s - loop.time())
     return Slowing(victim.replica, victim.pool, from_ns, time.time_ns())
 
 
-async def _found(view: View, pools: Sequence[str]) -> Victim:
-    """The replica with most picks so far, as soon as there is one."""
+async def _found(view: View, pools: Sequence[str], known: Sequence[Victim]) -> Victim:
+    """The replica with most picks so far, as soon as there is one; those not known yet are asked for."""
     while True:
-        running = {one.replica: one for one in await asyncio.to_thread(_running, pools)}
+        running = {one.replica: one for one in known}
         picked = [name for name, _ in busiest(view.live.get("picks", {})) if name in running]
         if picked:
             return running[picked[0]]
         await asyncio.sleep(_LOOK_EVERY_S)
+        known = await asyncio.to_thread(_running, pools)
 
 
 def busiest(picks: Mapping[str, Mapping[str, int]]) -> list[tuple[str, int]]:
