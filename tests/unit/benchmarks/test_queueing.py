@@ -57,6 +57,9 @@ class Hedger(FirstReplica):
     def look_after_ms(self, choice: Choice, *, now_ms: float) -> float | None:
         return 30.0 - TIMER_MS
 
+    def look_again_ms(self, choice: Choice, *, elapsed_ms: float) -> float | None:
+        return None
+
     def second(self, choice: Choice, *, elapsed_ms: float, budget_ms: float, now_ms: float) -> Choice | None:
         return Choice(1)
 
