@@ -36,14 +36,14 @@ class Victim(NamedTuple):
 async def antagonise(view: View, pools: Sequence[str], seconds: float) -> Slowing | None:
     """Let a third of the playback pass, slow the replica with most picks for a third, and let it go.
 
-    The view tells which one is slowed. None if no replica of a pool had been picked by then.
+    The view tells which one is slowed. None if no replica that runs had been picked by two thirds.
     """
     loop = asyncio.get_running_loop()
     begins_s, ends_s = (loop.time() + seconds * part for part in (1 / 3, 2 / 3))
-    known = await asyncio.to_thread(_running, pools)
-    await asyncio.sleep(begins_s - loop.time())
     try:
         async with asyncio.timeout_at(ends_s):
+            known = await asyncio.to_thread(_running, pools)
+            await asyncio.sleep(begins_s - loop.time())
             victim = await _found(view, pools, known)
     except TimeoutError:
         return None

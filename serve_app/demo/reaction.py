@@ -104,7 +104,9 @@ def reaction_of(slowing: Slowing, decided_ns: DecidedNs, unanswered: Sequence[Un
 def reaction_lines(reaction: Reaction | None) -> list[str]:
     """The reaction as people read it."""
     if reaction is None:
-        return ["no replica of a pool had been picked after a third of the playback: nobody was slowed"]
+        return [
+            "no running replica of a pool was seen to be picked by two thirds of the playback: nobody was slowed"
+        ]
     shares = (reaction.share_before, reaction.share_during, reaction.share_after)
     before, during, after = map(_percent, shares)
     return [
