@@ -104,9 +104,7 @@ def reaction_of(slowing: Slowing, decided_ns: DecidedNs, unanswered: Sequence[Un
 def reaction_lines(reaction: Reaction | None) -> list[str]:
     """The reaction as people read it."""
     if reaction is None:
-        return [
-            "no running replica of a pool was seen to be picked by two thirds of the playback: nobody was slowed"
-        ]
+        return ["by two thirds of the playback no running replica had been picked: nobody was slowed"]
     shares = (reaction.share_before, reaction.share_during, reaction.share_after)
     before, during, after = map(_percent, shares)
     return [
