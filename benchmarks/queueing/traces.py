@@ -152,6 +152,17 @@ def trace_of(
     )
 
 
+def slower(trace: Trace, *, times: float, hop_ms: float) -> Trace:
+    """The same requests for replicas that take so many times as long, arriving so many times more rarely."""
+    return replace(
+        trace,
+        mean_ms=trace.mean_ms * times,
+        hop_ms=hop_ms,
+        arrived_ms=[arrived_ms * times for arrived_ms in trace.arrived_ms],
+        shifts=tuple(Shift(shift.at_ms * times, shift.factors) for shift in trace.shifts),
+    )
+
+
 def moving_antagonist(rng: Random, *, until_ms: float) -> list[Shift]:
     """One random replica is slower, in turns of half a second."""
     turns = int(until_ms / ANTAGONIST_MS) + 1
