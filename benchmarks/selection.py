@@ -1,10 +1,10 @@
 """How good the choice of a replica is: mean completion over that of a central oracle on the same requests.
 
-Virtual time, the shipped engine and load table (`benchmarks/queueing`). Calls take 150 ms on average and the
-way 1 ms each; two of eight replicas are five times slower, and nobody tells the routers. The oracle sees the
-calls of all routers and the true mean speeds. The peers are power of two choices and plain shortest expected
-delay, which learns with a gain of 0.3; beside them ours without the forecast of foreign load, and on calls of
-10 ms with a way of 0.5 ms, where what is on its way weighs more.
+Virtual time, the shipped engine and load table (`benchmarks/queueing`). Calls take 150 ms on average and
+the way 1 ms each; two of eight replicas are five times slower, and nobody tells the routers. The oracle sees
+the calls of all routers and the true mean speeds. The peers are power of two choices and plain shortest
+expected delay, which learns with a gain of 0.3; beside them ours without the forecast of foreign load, and on
+calls of 10 ms with a way of 0.5 ms, where what is on its way weighs more.
 
 The oracle beside itself twice: with other draws among equals on the same requests (`aa_spread`, to which the
 ratios compare, for they are of the same requests, too), and on other requests (`aa_halves`).

@@ -235,12 +235,17 @@ class Beliefs:
             cost_ms = max(end.elapsed_ms, flight.budget_ms)
             known.pace.punish(min(cost_ms / usual_ms, _WORST_RATIO), end.now_ms)
         elif end.outcome is Outcome.OK and end.report and _measurable(end.report.service_ms):
-            self._learn_speed(known, flight, end.report, group=group, now_ms=end.now_ms)
+            stopped_ms = self._learn_way(known, end, end.report)
+            self._learn_speed(
+                known, flight, end.report, group=group, now_ms=end.now_ms, stopped_ms=stopped_ms
+            )
             self._note(known.meta.pool, place, end.elapsed_ms / flight.expected_ms, ended=True)
             self.speeds.observe_completion(place, end.elapsed_ms / flight.expected_ms)
-            hop_ms = end.elapsed_ms - end.report.queue_ms - end.report.service_ms
-            if _measurable(hop_ms):
-                self._hops.observe(known.meta.pool, hop_ms, end.now_ms)
+
+    def _learn_way(self, known: ReplicaBelief, end: Ended, report: LoadReport) -> float:
+        """What the replica did not account for is the way; returns what is too long for one."""
+        hop_ms = end.elapsed_ms - report.queue_ms - report.service_ms
+        return self._hops.observe(known.meta.pool, hop_ms, end.now_ms) if _measurable(hop_ms) else 0.0
 
     def _learn_lateness(self, known: ReplicaBelief, flight: Flight, end: Ended, place: Place) -> None:
         """A call was given up at its deadline: nobody knows how long it would have taken, but longer.
@@ -263,12 +268,23 @@ class Beliefs:
         self._reliability = {**self._reliability, pool: before.seen(spread.share_within(ratio), ended=ended)}
 
     def _learn_speed(
-        self, known: ReplicaBelief, flight: Flight, report: LoadReport, *, group: int, now_ms: float
+        self,
+        known: ReplicaBelief,
+        flight: Flight,
+        report: LoadReport,
+        *,
+        group: int,
+        now_ms: float,
+        stopped_ms: float,
     ) -> None:
-        """Share the news of a service time between the replica's pace and the model's own speed."""
+        """Share the news of a service time between the replica's pace and the model's own speed.
+
+        The time that the replica was stopped for is part of what a call takes there.
+        """
         kind, pace = _kind(known.meta), known.pace
         usual_ms, middle = self.speeds.service_ms[flight.size].item(group), self._cohorts.middle(kind, now_ms)
-        error = min(_WORST_RATIO, report.service_ms / usual_ms / pace.held(now_ms, middle))
+        took_ms = report.service_ms + stopped_ms
+        error = min(_WORST_RATIO, took_ms / usual_ms / pace.held(now_ms, middle))
         pace_variance = pace.variance
         gain = pace.observe(error, self.speeds.variance(group, flight.size), now_ms, middle)
         unexplained = error / (1.0 + gain * (error - 1.0))

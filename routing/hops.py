@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from models.base import Frozen
 from models.bounds import Gain, NotNegative, Positive
 from routing.latency import faded
+
+_LONGEST: Final = 3.0
+_PAUSE_MS: Final = 10.0
+"""A way may take so many times as long as usual and so much more; what is beyond is something else."""
 
 
 class HopConfig(Frozen):
@@ -36,10 +40,17 @@ class Hops:
         """The way to each pool by now."""
         return {pool: self._relaxed(pool, now_ms) for pool in self._pools}
 
-    def observe(self, pool: str, hop_ms: float, now_ms: float) -> None:
+    def observe(self, pool: str, hop_ms: float, now_ms: float) -> float:
+        """Take one way there and back; returns what of it no way explains, because the replica was stopped.
+
+        Charged to the pool, one replica that stalls would make all its neighbours look far away.
+        """
         usual, _, _ = self._pools[pool]
         before = self._relaxed(pool, now_ms)
-        self._pools[pool] = usual, before + (hop_ms - before) * self._config.gain, now_ms
+        longest_ms = _LONGEST * before + _PAUSE_MS
+        taken_ms = min(hop_ms, longest_ms)
+        self._pools[pool] = usual, before + (taken_ms - before) * self._config.gain, now_ms
+        return hop_ms - taken_ms
 
     def _relaxed(self, pool: str, now_ms: float) -> float:
         usual, value, seen_ms = self._pools[pool]

@@ -113,3 +113,15 @@ def test_pool_known_again_keeps_its_way() -> None:
     other.restore(json.loads(json.dumps(hops.export())))
 
     assert hops.at(0.0) == other.at(0.0) == pytest.approx({"far": 3.0})
+
+
+def test_a_replica_that_is_stopped_does_not_move_the_pool_away() -> None:
+    """What is too long for a way is handed back, to be charged to the replica and not to its neighbours."""
+    hops = Hops(HopConfig())
+    hops.known("pool", local=False)
+
+    beyond_ms = hops.observe("pool", 195.0, 0.0)
+
+    assert hops.at(0.0)["pool"] < 4.0
+    assert beyond_ms > 150.0
+    assert hops.observe("pool", 3.0, 0.0) == 0.0
