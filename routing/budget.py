@@ -26,7 +26,7 @@ class BudgetConfig(Frozen):
     least_per_s: Annotated[float, Field(ge=0, le=1e6)] = 0.0
 
 
-RETRIES: Final = BudgetConfig(share=0.1, saved=100.0, least_per_s=1.0)
+RETRIES: Final = BudgetConfig(share=0.1, saved=100.0, least_per_s=10.0)
 """Second attempts after a replica did not answer."""
 HEDGES: Final = BudgetConfig(share=0.02, saved=10.0, tau_ms=600_000.0)
 """Second attempts beside a first one that is late."""
