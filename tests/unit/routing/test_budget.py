@@ -51,8 +51,8 @@ def test_a_brown_out_raises_the_load_by_a_tenth_at_most() -> None:
 
 
 def test_one_call_now_and_then_may_be_tried_again() -> None:
-    """A process with few calls has no savings, and yet ten second attempts a second: a replica that dies takes
-    several calls with it.
+    """A process with few calls has no savings, and yet ten second attempts a second: a replica that dies
+    takes several calls with it.
     """
     budget = AttemptBudget(RETRIES)
 
