@@ -8,6 +8,7 @@ from dataclasses import asdict
 import pytest
 
 from benchmarks import tail
+from benchmarks.harness import Report, Validity
 from benchmarks.serve_pool.cells import REPLICAS, Cell, CellResult, PoolResult
 
 
@@ -35,3 +36,39 @@ def test_a_result_arrives_with_all_its_calls() -> None:
 
     assert CellResult.of(json.loads(json.dumps(asdict(sent)))) == sent
     assert sent.pools["ours"].calls == 4
+
+
+def test_the_figures_are_computed_from_the_right_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours over the default of the same cell; the spread is of two defaults; failures are shares of calls."""
+    ours, default, again = PoolResult([80.0] * 9, failed=1), PoolResult([100.0] * 10), PoolResult([110.0])
+    ours.frozen_picked_s = 0.7
+    peers = {tail.AGAIN: again, "round_robin": PoolResult([300.0]), "capacity_queue": PoolResult([50.0])}
+    results = tail.Results(
+        {cell.name: CellResult({tail.OURS: ours, tail.DEFAULT: default}, []) for cell in tail.CELLS},
+        {
+            cell.name: {
+                name: CellResult({tail.DEFAULT: default, name: pool}, []) for name, pool in peers.items()
+            }
+            for cell in tail.BESIDE_PEERS
+        },
+    )
+
+    async def measured(report: Report) -> tail.Results:
+        return results
+
+    monkeypatch.setattr(tail, "_measured", measured)
+    report = Report(Validity())
+    tail.run(report)
+
+    wanted = {
+        "slow_p99_ratio": 0.8,
+        "antagonist_p99_ratio": 0.8,
+        "aa_spread_homogeneous": 0.1,
+        "homogeneous_p99_excess": 0.7,
+        "slow_round_robin_ratio": 3.0,
+        "homogeneous_capacity_queue_ratio": 0.5,
+        "failfast_error_share": 0.1,
+        "failfast_default_error_share": 0.0,
+        "frozen_ejected_s": 0.7,
+    }
+    assert {name: report.figures[name] for name in wanted} == pytest.approx(wanted)
