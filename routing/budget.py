@@ -38,7 +38,8 @@ class AttemptBudget:
     def __init__(self, config: BudgetConfig) -> None:
         self._config = config
         self._tokens = 0.0
-        self._floor = 1.0 if config.least_per_s else 0.0
+        self._most_floor = max(1.0, config.least_per_s) if config.least_per_s else 0.0
+        self._floor = self._most_floor
         self._now_ns: int | None = None
 
     def earn(self, now_ns: int) -> None:
@@ -65,4 +66,4 @@ class AttemptBudget:
         passed_ms = (now_ns - before) / 1e6
         self._tokens *= faded(passed_ms, self._config.tau_ms)
         grown = self._config.least_per_s * passed_ms / 1e3
-        self._floor = min(max(1.0, self._config.least_per_s), self._floor + grown)
+        self._floor = min(self._most_floor, self._floor + grown)

