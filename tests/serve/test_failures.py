@@ -49,7 +49,7 @@ async def test_a_killed_replica_costs_a_second_attempt(client: Client) -> None:
     after = [await client.infer() for _ in range(10)]
 
     assert victim not in {answer.decision.replica for answer in answers}
-    assert {answer.decision.attempt for answer in answers} == {1, 2}
+    assert 2 in {answer.decision.attempt for answer in answers} <= {1, 2}
     assert victim not in {answer.decision.replica for answer in after}
     assert {answer.decision.attempt for answer in after} == {1}
     assert len(set(await settled(client)) - set(process_of)) == 1
