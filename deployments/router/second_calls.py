@@ -8,13 +8,12 @@ effects, so a second call is safe even where nobody knows how far the first one 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from deployments.router.calls import Calls, Work
 from deployments.router.decisions import Decisions
+from deployments.router.race import Call, Race
 from models.answer import Answer
 from models.decision import Decision, Execution
 from models.errors import HubError, NoModelMatches, NothingFeasible, ReplicaError
@@ -50,30 +49,16 @@ class SecondCalls:
         after_ms = self._hedges.check_after_ms(decision, ratios, now_ns=self._clock())
         if after_ms is None:
             return await self._calls.call(work, decision)
-        first = asyncio.ensure_future(self._calls.call(work, decision))
-        try:
-            other = await self._late(work, decision, first, after_ms)
-            if other is None:
-                return await first
-            return replace(await _sooner(first, self._calls.call(work, other)), hedged=True)
-        finally:
-            await _stop(first)
+        race = Race(lambda: self._late(work, decision))
+        answer = await race.run(self._calls.call(work, decision), look_after_ms=after_ms)
+        return replace(answer, hedged=True) if race.hedged else answer
 
-    async def _late(
-        self, work: Work, decision: Decision, first: asyncio.Future[Answer], after_ms: float | None
-    ) -> Decision | None:
-        """A decision for a second call as soon as that is worth while; None if the first ends before, or it
-        is too late for a second one.
-        """
-        while after_ms is not None:
-            await asyncio.wait({first}, timeout=after_ms / 1e3)
-            if first.done():
-                return None
-            if other := self._beside(work, decision):
-                return other
-            elapsed_ms = (self._clock() - decision.decided_ns) / 1e6
-            after_ms = self._hedges.again_after_ms(decision, elapsed_ms=elapsed_ms)
-        return None
+    def _late(self, work: Work, decision: Decision) -> Call | float | None:
+        """A second call as soon as that is worth while, or when to look again; None if it never will be."""
+        if other := self._beside(work, decision):
+            return self._calls.call(work, other)
+        elapsed_ms = (self._clock() - decision.decided_ns) / 1e6
+        return self._hedges.again_after_ms(decision, elapsed_ms=elapsed_ms)
 
     def _beside(self, work: Work, first: Decision) -> Decision | None:
         """A decision for a second call beside a first one that is out; None if there is no use in it."""
@@ -100,24 +85,3 @@ class SecondCalls:
 
     def _second(self, work: Work, first: Decision) -> Decision:
         return self._decisions.decide(work.requirements, attempt=2, exclude=frozenset({first.replica}))
-
-
-async def _sooner(first: asyncio.Future[Answer], second: Coroutine[Any, Any, Answer]) -> Answer:
-    """The answer of whichever call answers first; the error of the first call if neither does."""
-    other = asyncio.ensure_future(second)
-    pending = {first, other}
-    try:
-        while pending:
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            for call in done:
-                if not call.exception():
-                    return call.result()
-        return first.result()
-    finally:
-        await _stop(other)
-
-
-async def _stop(call: asyncio.Future[Answer]) -> None:
-    """End a call that is no longer wanted, and wait until it has been counted out."""
-    call.cancel()
-    await asyncio.gather(call, return_exceptions=True)
