@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from models.card import WarmProfile
 from models.forecast import LoadReport
-from routing.cohorts import CohortBeliefs
+from routing.cohorts import CohortBeliefs, Kind
 from routing.gate import Ejection
 from routing.hops import Hops
 from routing.outcome import AGAINST_REPLICA, Outcome
@@ -46,7 +46,8 @@ class Beliefs:
         self._founded: dict[str, float] = {}
         self._step = -1
         self._now_ms = 0.0
-        self.standings: list[Standing] = []
+        self._standings: list[Standing] = []
+        self._stale: set[str] = set()
         self._ejections: Mapping[int, Ejection] = {}
         self._snapshot: LoadSnapshot | None = None
 
@@ -106,6 +107,7 @@ class Beliefs:
             return False
         self._step, self._now_ms = step, float(step * STEP_MS)
         self.speeds.settle(self._now_ms)
+        self._cohorts.settle(self._now_ms, self._paces)
         self._follow_all()
         return True
 
@@ -126,7 +128,7 @@ class Beliefs:
         self._cohorts.restore(state["cohorts"])
         self._hops.restore(state["hops"])
         kept = state["reliability"].items()
-        self._reliability = {pool: Reliability(tuple(weights)) for pool, weights in kept}
+        self._reliability = {pool: Reliability.restored(known) for pool, known in kept}
         self._founded = dict(state["founded"])
         self._step = -1
         self._eject()
@@ -145,10 +147,11 @@ class Beliefs:
         }
 
     def _frozen(self) -> LoadSnapshot:
+        standings = self.standings
         return LoadSnapshot(
             self.placement,
-            self.standings,
-            [standing.rank for standing in self.standings],
+            standings,
+            [standing.rank for standing in standings],
             self.speeds.service_ms,
             self.speeds.tail,
             self.speeds.spreads,
@@ -179,22 +182,37 @@ class Beliefs:
         self._snapshot = None
 
     def _follow(self, replica: str) -> None:
-        """Bring one replica's standing up to its beliefs, as of the step that the others are at."""
-        standings = self.standings.copy()
-        standings[self.placement.index[replica]] = self._standing(self.replicas[replica])
-        self.standings = standings
+        """One replica's standing is to be brought up to its beliefs, as of the step that the others are at."""
+        self._stale.add(replica)
         self._snapshot = None
 
     def _follow_all(self) -> None:
-        self.standings = [self._standing(self.replicas[name]) for name in self.placement.replicas]
+        self._standings = [self._standing(self.replicas[name]) for name in self.placement.replicas]
+        self._stale.clear()
         self._snapshot = None
 
+    @property
+    def standings(self) -> list[Standing]:
+        """How each replica stands; replaced, never changed: snapshots hold the old ones."""
+        if self._stale:
+            standings = self._standings.copy()
+            for name in self._stale:
+                standings[self.placement.index[name]] = self._standing(self.replicas[name])
+            self._standings = standings
+            self._stale.clear()
+        return self._standings
+
+    def _paces(self, kind: Kind) -> list[float]:
+        """Of the replicas of a kind that answered when last asked."""
+        alike = (known.pace for known in self.replicas.values() if _kind(known.meta) == kind)
+        return [pace.value for pace in alike if pace.measured]
+
     def _standing(self, known: ReplicaBelief) -> Standing:
-        meta, now_ms = known.meta, self._now_ms
+        meta = known.meta
         return known.standing(
-            now_ms,
-            middle=self._cohorts.middle(_kind(meta), now_ms),
-            usual=self._cohorts.usual(meta.pool, now_ms),
+            self._now_ms,
+            middle=self._cohorts.settled_middle(_kind(meta)),
+            usual=self._cohorts.settled_usual(meta.pool),
             joined=known.since_ms > self._founded[meta.pool],
         )
 
@@ -292,8 +310,7 @@ class Beliefs:
             typical = report.typical_ms / usual_ms / pace.held(now_ms, middle)
             pace.hear(min(_WORST_RATIO, typical), report.typical_calls, now_ms, middle)
         self.speeds.observe_service(group, flight.size, error, pace_variance, at_most=unexplained)
-        alike = (other for other in self.replicas.values() if _kind(other.meta) == kind)
-        self._cohorts.measured(kind, [other.pace.value for other in alike if other.pace.measured], now_ms)
+        self._cohorts.measured(kind, now_ms)
 
 
 def _plain(meta: ReplicaMeta) -> dict[str, Any]:
@@ -315,7 +332,7 @@ def _meta(plain: dict[str, Any]) -> ReplicaMeta:
     return ReplicaMeta(**{**plain, "models": warm})
 
 
-def _kind(meta: ReplicaMeta) -> tuple[str, str]:
+def _kind(meta: ReplicaMeta) -> Kind:
     return meta.pool, meta.hardware
 
 

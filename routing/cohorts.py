@@ -6,7 +6,7 @@ the middle to 1 (the warm profile is right) and the usual number of foreign call
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from statistics import median
 from typing import Any, Final
 
@@ -26,6 +26,9 @@ class CohortBeliefs:
     def __init__(self, *, forecast: bool) -> None:
         self._forecast = forecast
         self._middles: dict[Kind, tuple[float, float]] = {}
+        self._measured: dict[Kind, float] = {}
+        self._settled_middles: dict[Kind, float] = {}
+        self._settled_usual: dict[str, float] = {}
         self._usual: dict[str, tuple[float, float]] = {}
 
     def middle(self, kind: Kind, now_ms: float) -> float:
@@ -33,9 +36,26 @@ class CohortBeliefs:
         value, seen_ms = self._middles.get(kind, (1.0, 0.0))
         return 1.0 + (value - 1.0) * faded(now_ms - seen_ms, _MIDDLE_TAU_MS)
 
-    def measured(self, kind: Kind, paces: Iterable[float], now_ms: float) -> None:
-        """The paces of those replicas of a kind that answered when last asked; at least one."""
-        self._middles[kind] = median(paces), now_ms
+    def measured(self, kind: Kind, now_ms: float) -> None:
+        """A replica of a kind was measured: from the next `settle` on its pace counts in the middle."""
+        self._measured[kind] = now_ms
+
+    def settle(self, now_ms: float, paces: Callable[[Kind], list[float]]) -> None:
+        """Bring both to a moment; `paces` are those of a kind's replicas that answered when last asked."""
+        for kind, measured_ms in self._measured.items():
+            if of_kind := paces(kind):
+                self._middles[kind] = median(of_kind), measured_ms
+        self._measured.clear()
+        self._settled_middles = {kind: self.middle(kind, now_ms) for kind in self._middles}
+        self._settled_usual = {pool: self.usual(pool, now_ms) for pool in self._usual}
+
+    def settled_middle(self, kind: Kind) -> float:
+        """The middle as of the moment settled to, whatever was heard since."""
+        return self._settled_middles.get(kind, 1.0)
+
+    def settled_usual(self, pool: str) -> float:
+        """The usual foreign calls as of the moment settled to."""
+        return self._settled_usual.get(pool, 0.0)
 
     def usual(self, pool: str, now_ms: float) -> float:
         """Foreign calls to expect on a replica of the pool that was not heard of."""
@@ -53,9 +73,11 @@ class CohortBeliefs:
         """The state as JSON can hold it."""
         return {
             "middles": [[*kind, *middle] for kind, middle in self._middles.items()],
+            "measured": [[*kind, ms] for kind, ms in self._measured.items()],
             "usual": [[pool, *usual] for pool, usual in self._usual.items()],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         self._middles = {(pool, hardware): (value, ms) for pool, hardware, value, ms in state["middles"]}
+        self._measured = {(pool, hardware): ms for pool, hardware, ms in state["measured"]}
         self._usual = {pool: (value, ms) for pool, value, ms in state["usual"]}

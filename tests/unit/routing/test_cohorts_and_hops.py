@@ -50,7 +50,8 @@ def test_middle_is_the_median_and_relaxes_to_the_warm_profile() -> None:
     """One slow replica does not move it; unmeasured for minutes the warm profile is believed right again."""
     beliefs = CohortBeliefs(forecast=True)
     assert beliefs.middle(KIND, 0.0) == 1.0
-    beliefs.measured(KIND, [1.5, 2.0, 50.0], 1000.0)
+    beliefs.measured(KIND, 1000.0)
+    beliefs.settle(1000.0, lambda _: [1.5, 2.0, 50.0])
 
     assert beliefs.middle(KIND, 1000.0) == 2.0
     assert beliefs.middle(KIND, 31_000.0) == pytest.approx(1.0 + math.exp(-1))
@@ -84,7 +85,8 @@ def test_without_forecast_no_load_is_usual() -> None:
 def test_restored_cohorts_believe_the_same() -> None:
     """JSON holds all of it."""
     beliefs, other = CohortBeliefs(forecast=True), CohortBeliefs(forecast=True)
-    beliefs.measured(KIND, [1.5, 2.0, 50.0], 1000.0)
+    beliefs.measured(KIND, 1000.0)
+    beliefs.settle(1000.0, lambda _: [1.5, 2.0, 50.0])
     beliefs.heard("pool", 10.0, 0.0)
     other.restore(json.loads(json.dumps(beliefs.export())))
 

@@ -58,6 +58,6 @@ def test_what_is_exported_is_the_same_again() -> None:
     """For a replay to promise the same, to the last bit."""
     reliability = RIGHT.seen(0.3, ended=True).seen(0.9, ended=False)
 
-    again = Reliability(tuple(reliability.export()))
+    again = Reliability.restored(reliability.export())
 
     assert [again.kept(p / 7) for p in range(8)] == [reliability.kept(p / 7) for p in range(8)]
