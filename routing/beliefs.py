@@ -182,7 +182,7 @@ class Beliefs:
         self._snapshot = None
 
     def _follow(self, replica: str) -> None:
-        """One replica's standing is to be brought up to its beliefs, as of the step that the others are at."""
+        """Have one replica's standing brought up to its beliefs, as of the step that the others are at."""
         self._stale.add(replica)
         self._snapshot = None
 

@@ -56,13 +56,16 @@ class HedgePolicy:
         self._config = config or HedgeConfig()
         self._budget = AttemptBudget(self._config.budget)
 
-    def check_after_ms(self, decision: Decision, ratios: Ratios, *, now_ns: int) -> float | None:
+    def earn(self, now_ns: int) -> None:
+        """A first call was made."""
+        self._budget.earn(now_ns)
+
+    def check_after_ms(self, decision: Decision, ratios: Ratios) -> float | None:
         """How long after its send a first call is to be looked at if it is still out; None: not at all.
 
         That is when a miss becomes probable, and not before the answer is expected; never, if by then too
         little time is left for a call like this one.
         """
-        self._budget.earn(now_ns)
         promise, budget_ms = decision.promise, decision.budget_ms
         late_ms = promise.expected_ms * self._late_ratio(ratios, budget_ms / promise.expected_ms)
         return late_ms if late_ms + promise.quantile_ms <= budget_ms else None

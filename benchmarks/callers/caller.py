@@ -21,6 +21,7 @@ from ray.serve import Application
 from benchmarks.callers.measured import Measured
 from deployments.router import load_table
 from deployments.router.config import LocalConfig
+from deployments.router.late_meter import LateMeter
 from deployments.router.local_pool import LocalPool
 from deployments.router.meter import RayMeter
 from deployments.router.names import LOCAL_POOL
@@ -71,7 +72,7 @@ class Caller:
     """Holds a routed client and a bare handle to the same pool."""
 
     async def __init__(self, config: CallerConfig) -> None:  # type: ignore[misc]  # Serve awaits it
-        table, clock, meter = load_table.TABLE, time.time_ns, RayMeter()
+        table, clock, meter = load_table.TABLE, time.time_ns, LateMeter(RayMeter())
         self._rng = Random(config.pool)
         self._pools = ServePools(
             (config.pool,),

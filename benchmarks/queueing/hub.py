@@ -98,7 +98,8 @@ class HedgingHub(Hub):
         self._hedges = HedgePolicy()
 
     def look_after_ms(self, choice: Choice, *, now_ms: float) -> float | None:
-        return self._hedges.check_after_ms(choice.record, self._spread(choice.record), now_ns=_ns(now_ms))
+        self._hedges.earn(_ns(now_ms))
+        return self._hedges.check_after_ms(choice.record, self._spread(choice.record))
 
     def look_again_ms(self, choice: Choice, *, elapsed_ms: float) -> float | None:
         return self._hedges.again_after_ms(choice.record, elapsed_ms=elapsed_ms)

@@ -12,6 +12,7 @@ from ray.serve import Application
 
 from deployments.forecaster.config import ForecasterConfig, WorkerConfig
 from deployments.forecaster.worker import ForecastWorker
+from deployments.router.late_meter import LateMeter
 from deployments.router.meter import RayMeter
 from deployments.router.opening import Routing
 from messaging.connect import open_bus, open_feed
@@ -26,7 +27,8 @@ class Forecaster:
 
     async def __init__(self, config: ForecasterConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         name = f"forecaster-{serve.get_replica_context().replica_id.unique_id}"
-        clock, rng, meter = time.time_ns, SystemRandom(), RayMeter()
+        clock, rng = time.time_ns, SystemRandom()
+        meter = self._meter = LateMeter(RayMeter())
         self._bus = await open_bus(config.kafka, client_id=name)
         await check_topics(self._bus, [MODELS, PREDICTIONS])
         self._feed = await open_feed(config.nats, name=name)
@@ -68,6 +70,7 @@ class Forecaster:
         await self._worker.stop()
         await asyncio.gather(self._running, return_exceptions=True)
         await self._routing.close()
+        self._meter.flush()
         await self._feed.close()
         await self._bus.close()
 

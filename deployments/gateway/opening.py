@@ -19,6 +19,7 @@ from deployments.gateway.probes import Probes
 from deployments.gateway.services import Services
 from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWriter
 from deployments.gateway.tokens import TokenVerifier
+from deployments.router.late_meter import LateMeter
 from deployments.router.meter import RayMeter
 from deployments.router.opening import Routing
 from messaging.connect import open_bus, open_feed
@@ -62,8 +63,9 @@ class OpenGateway:
 async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
     """Connect and start. ConfigError for a weak secret, BrokerUnavailable for a broker that is not there."""
     tokens = TokenVerifier(config.tokens)
-    meter, rng = RayMeter(), SystemRandom()
+    meter, rng = LateMeter(RayMeter()), SystemRandom()
     async with AsyncExitStack() as stack:
+        stack.callback(meter.flush)
         to = await _connect(config, stack, name=name)
         routing = Routing(config.router, to.bus, room="gateway", clock=time.time_ns, rng=rng, meter=meter)
         routing.open()

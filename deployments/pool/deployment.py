@@ -18,6 +18,7 @@ from deployments.router.execution.batching import LoadedModel
 from deployments.router.execution.loading import load_models
 from deployments.router.execution.slots import Slots
 from deployments.router.execution.worker import InferenceWorker
+from deployments.router.late_meter import LateMeter
 from deployments.router.meter import RayMeter
 from deployments.router.names import pool_app
 from deployments.router.replies import Reply
@@ -33,13 +34,14 @@ class InferenceReplica:
 
     def __init__(self, config: PoolConfig) -> None:
         self._config = config
+        self._meter = LateMeter(RayMeter())
         self._worker = InferenceWorker(
             replica=serve.get_replica_context().replica_id.unique_id,
             boot=random_id(SystemRandom()),
             models=self.load(config),
             slots=Slots(slots=config.slots, max_queue=config.max_queue),
             clock=time.time_ns,
-            meter=RayMeter(),
+            meter=self._meter,
             batch_rows=config.batch_rows if config.batch else 0,
         )
 
@@ -73,6 +75,10 @@ class InferenceReplica:
     def record_replica_metadata(self) -> dict[str, Any]:
         """What routers learn of this replica before its first answer; delivered by Serve, once."""
         return self._worker.metadata(pool=self._config.name, hardware=self._config.hardware)
+
+    async def __del__(self) -> None:
+        """Tell what was measured last."""
+        self._meter.flush()
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """What the autoscaling policy judges by; Serve asks several times a look-back period."""

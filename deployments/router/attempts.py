@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
+from deployments.router.afterwards import Afterwards
 from deployments.router.quarantine import Quarantine
 from models.decision import Decision
 from models.errors import (
@@ -35,10 +37,17 @@ class Attempts:
     """Tells load table, quarantine and meter what becomes of calls. Belongs to one event loop."""
 
     def __init__(
-        self, load: LoadTable, quarantine: Quarantine, *, clock: Callable[[], int], meter: Meter
+        self,
+        load: LoadTable,
+        quarantine: Quarantine,
+        *,
+        afterwards: Afterwards,
+        clock: Callable[[], int],
+        meter: Meter,
     ) -> None:
         self._load = load
         self._quarantine = quarantine
+        self._afterwards = afterwards
         self._clock = clock
         self._meter = meter
         self._in_flight: dict[str, Counter[str]] = {}
@@ -60,7 +69,11 @@ class Attempts:
             raise
         finally:
             self._charge(decision.replica, model, outcome)
-            self._learn(attempt, decision.pool, outcome)
+            learn = partial(self._learn, attempt, decision.pool, outcome, self._clock())
+            if outcome is Outcome.OK:
+                self._afterwards.do(learn)
+            else:
+                learn()  # the caller may decide again at once
 
     def _charge(self, replica: str, model: str, outcome: Outcome) -> None:
         """Count the call out; a crash is charged to all models in flight there, this one included."""
@@ -75,8 +88,7 @@ class Attempts:
         if not models:
             del self._in_flight[replica]
 
-    def _learn(self, attempt: Attempt, pool: str, outcome: Outcome) -> None:
-        now_ns = self._clock()
+    def _learn(self, attempt: Attempt, pool: str, outcome: Outcome, now_ns: int) -> None:
         self._load.finished(
             attempt.flight,
             outcome=outcome,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from random import Random
 
+from deployments.router.afterwards import Afterwards
 from deployments.router.eligible import EligibleModels
 from deployments.router.ports import CatalogueSource
 from deployments.router.quarantine import Quarantine
@@ -30,6 +31,7 @@ class Decisions:
         source: CatalogueSource,
         load: LoadTable,
         quarantine: Quarantine,
+        afterwards: Afterwards,
         clock: Callable[[], int],
         rng: Random,
         meter: Meter,
@@ -37,6 +39,7 @@ class Decisions:
         self._engine = engine
         self._source = source
         self._load = load
+        self._afterwards = afterwards
         self._eligible = EligibleModels(source, quarantine)
         self._clock = clock
         self._rng = rng
@@ -54,6 +57,7 @@ class Decisions:
         self, requirements: Requirements, *, attempt: int = 1, exclude: frozenset[str] = frozenset()
     ) -> Decision:
         """Choose a model and a replica, but none of those excluded. Raises as the engine does."""
+        self._afterwards.catch_up()
         begun_ns = self._clock()
         try:
             decision = self._decide(requirements, begun_ns, attempt=attempt, exclude=exclude)

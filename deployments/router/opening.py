@@ -8,6 +8,7 @@ from random import Random
 
 from deployments.router import load_table
 from deployments.router.admission import AdmissionDoor
+from deployments.router.afterwards import Afterwards
 from deployments.router.attempts import Attempts
 from deployments.router.calls import Calls
 from deployments.router.catalogue_tail import CatalogueTail
@@ -50,7 +51,7 @@ def assemble(
     observer: Observer | None = None,
 ) -> RoutedClient:
     """A routed client over these parts, with a door, a quarantine and budgets of its own."""
-    quarantine = Quarantine()
+    quarantine, afterwards = Quarantine(), Afterwards()
 
     def usage(now_ns: int) -> Usage:
         return usage_of(load.snapshot(now_ns), now_ns)
@@ -64,11 +65,18 @@ def assemble(
             source=source,
             load=load,
             quarantine=quarantine,
+            afterwards=afterwards,
             clock=clock,
             rng=rng,
             meter=meter,
         ),
-        calls=Calls(pools, Attempts(load, quarantine, clock=clock, meter=meter), clock=clock, rng=rng),
+        calls=Calls(
+            pools,
+            Attempts(load, quarantine, afterwards=afterwards, clock=clock, meter=meter),
+            clock=clock,
+            rng=rng,
+        ),
+        afterwards=afterwards,
         clock=clock,
         meter=meter,
     )

@@ -14,6 +14,8 @@ from models.answer import Answer
 from models.errors import HubError
 
 Call = Coroutine[Any, Any, Answer]
+LookAfter = Callable[[], float | None]
+"""In how many ms to look whether a call that was just made is late; None: never."""
 Look = Callable[[], Call | float | None]
 """What to do about a call that is late: make this one beside it, look again in so many ms, or nothing."""
 
@@ -21,12 +23,13 @@ Look = Callable[[], Call | float | None]
 class Race:
     """A first call and at most one beside it. Used once, in the loop that made it."""
 
-    def __init__(self, look: Look) -> None:
+    def __init__(self, look_after: LookAfter, look: Look) -> None:
+        self._look_after = look_after
         self._look = look
         self._loop = asyncio.get_running_loop()
         self._interrupt = asyncio.timeout(None)
         self._first_is_out = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._second: asyncio.Task[Answer] | None = None
 
     @property
@@ -34,9 +37,9 @@ class Race:
         """Whether a second call was made."""
         return self._second is not None
 
-    async def run(self, first: Call, *, look_after_ms: float) -> Answer:
+    async def run(self, first: Call) -> Answer:
         """The first answer; the error of the first call if neither has one. Nothing runs on afterwards."""
-        self._look_after(look_after_ms)
+        self._timer = self._loop.call_soon(self._sent)  # when the first call is out, and waits
         try:
             return await self._first(first)
         except (TimeoutError, HubError):
@@ -55,14 +58,17 @@ class Race:
             finally:
                 self._first_is_out = False
 
-    def _look_after(self, after_ms: float) -> None:
-        self._timer = self._loop.call_later(after_ms / 1e3, self._late)
+    def _sent(self) -> None:
+        self._look_in(self._look_after())
+
+    def _look_in(self, ms: float | None) -> None:
+        self._timer = None if ms is None else self._loop.call_later(ms / 1e3, self._late)
 
     def _late(self) -> None:
         found = self._look()
-        if isinstance(found, float):
-            self._look_after(found)
-        elif found is not None:
+        if found is None or isinstance(found, float):
+            self._look_in(found)
+        else:
             self._second = self._loop.create_task(found)
             self._second.add_done_callback(self._ended)
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deployments.router.admission import AdmissionDoor
+from deployments.router.afterwards import Afterwards
 from deployments.router.calls import Calls, Work
 from deployments.router.decisions import Decisions
 from deployments.router.journey import Observe, journey
@@ -37,6 +39,7 @@ class RoutedClient:
         decisions: Decisions,
         calls: Calls,
         observe: Observe,
+        afterwards: Afterwards,
         clock: Callable[[], int],
         meter: Meter,
     ) -> None:
@@ -47,6 +50,7 @@ class RoutedClient:
         self._calls = calls
         self._answers = SecondCalls(calls, decisions, clock=clock, meter=meter)
         self._tell = observe
+        self._afterwards = afterwards
         self._clock = clock
         self._meter = meter
 
@@ -98,6 +102,9 @@ class RoutedClient:
         return made.answer
 
     def _observe(self, outcome: DecisionOutcome) -> None:
+        self._afterwards.do(partial(self._count, outcome))
+
+    def _count(self, outcome: DecisionOutcome) -> None:
         """Tell how a request ended; one that was refused before it had a decision promised nothing."""
         if outcome.decision is not None:
             labels = {"profile": outcome.decision.profile, "met": str(bool(outcome.met)).lower()}

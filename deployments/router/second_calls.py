@@ -45,13 +45,14 @@ class SecondCalls:
     async def _hedged(self, work: Work, decision: Decision) -> Answer:
         if decision.execution is Execution.LOCAL:  # it would be answered by the same process
             return await self._calls.call(work, decision)
-        ratios = self._decisions.spread(decision, rows=len(work.window))
-        after_ms = self._hedges.check_after_ms(decision, ratios, now_ns=self._clock())
-        if after_ms is None:
-            return await self._calls.call(work, decision)
-        race = Race(lambda: self._late(work, decision))
-        answer = await race.run(self._calls.call(work, decision), look_after_ms=after_ms)
+        self._hedges.earn(self._clock())
+        race = Race(lambda: self._look_after_ms(work, decision), lambda: self._late(work, decision))
+        answer = await race.run(self._calls.call(work, decision))
         return replace(answer, hedged=True) if race.hedged else answer
+
+    def _look_after_ms(self, work: Work, decision: Decision) -> float | None:
+        ratios = self._decisions.spread(decision, rows=len(work.window))
+        return self._hedges.check_after_ms(decision, ratios)
 
     def _late(self, work: Work, decision: Decision) -> Call | float | None:
         """A second call as soon as that is worth while, or when to look again; None if it never will be."""

@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from deployments.router.opening import assemble
 from deployments.router.replies import Refusal, Reply
@@ -97,7 +98,7 @@ class ScriptedResponse:
             seq=len(self.pools.sent),
             queued=0,
             in_service=0,
-            slots=2,
+            slots=4,
             service_ms=1.5,
             queue_ms=0.25,
             rows=len(self.call.window),
@@ -136,13 +137,12 @@ class Hub:
         profile: str = "performance_optimized",
         model: str | None = None,
     ) -> Answer:
-        """One call for two windows."""
-        return await self.client.infer(
-            wanted(within_s=within_s, profile=profile, model=model),
-            np.zeros((2, WINDOW), np.float32),
-            np.zeros((2, len(CONTEXT_FEATURES)), np.float32),
-            traceparent="",
-        )
+        """One call for two windows, and what is learned from it afterwards."""
+        asked = wanted(within_s=within_s, profile=profile, model=model)
+        try:
+            return await self.client.infer(asked, *windows(2), traceparent="")
+        finally:
+            await asyncio.sleep(0)
 
     def in_flight(self) -> float:
         """Our own calls that the table believes to be on their way; what it heard of others has faded."""
@@ -168,12 +168,17 @@ def wanted(
     )
 
 
+def windows(rows: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """So many windows, with their context."""
+    return np.zeros((rows, WINDOW), np.float32), np.zeros((rows, len(CONTEXT_FEATURES)), np.float32)
+
+
 def a_hub(
     pools: ScriptedPools, *, replicas: Sequence[str] = ("r1", "r2"), cards: Sequence[ModelCard] = CARDS
 ) -> Hub:
     """A client over one pool with these replicas, each holding all models."""
     load, meter = LoadTable(), MemoryMeter()
-    meta = ReplicaMeta("pool", "cpu", 2, {str(card.key): list(card.warm) for card in cards})
+    meta = ReplicaMeta("pool", "cpu", 4, {str(card.key): list(card.warm) for card in cards})
     load.replicas_updated("pool", [(name, meta) for name in replicas], now_ns=0)
     client = assemble(
         engine=Engine(load_profiles(PROFILES.read_text(encoding="utf-8"))),
@@ -298,9 +303,9 @@ async def test_calls_at_once_spread_over_the_replicas() -> None:
     """Each decision sees the reservations of those before it."""
     hub = a_hub(ScriptedPools(takes_s=0.01))
 
-    await asyncio.gather(*(hub.infer() for _ in range(4)))
+    await asyncio.gather(*(hub.infer() for _ in range(8)))
 
-    assert sorted(hub.pools.tried.count(replica) for replica in ("r1", "r2")) == [2, 2]
+    assert sorted(hub.pools.tried.count(replica) for replica in ("r1", "r2")) == [4, 4]
 
 
 async def test_a_lost_replica_is_avoided_at_once() -> None:

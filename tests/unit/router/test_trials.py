@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-import numpy as np
 import pytest
 
 from deployments.router.observer import Observer
@@ -15,14 +15,13 @@ from deployments.router.opening import assemble
 from models.answer import Answer
 from models.errors import UnknownProfile
 from models.metrics import MemoryMeter
-from models.task import CONTEXT_FEATURES, WINDOW
 from routing.catalogue import Catalogue
 from routing.engine import Engine
 from routing.experiments import load_experiments
 from routing.load import LoadTable, ReplicaMeta
 from routing.profiles import load_profiles
 from tests.support.eventually import eventually
-from tests.unit.router.test_routed_client import CARDS, FixedCatalogue, ScriptedPools, wanted
+from tests.unit.router.test_routed_client import CARDS, FixedCatalogue, ScriptedPools, wanted, windows
 
 PROFILES = load_profiles((Path(__file__).parents[3] / "config" / "profiles.yaml").read_text(encoding="utf-8"))
 AB = """
@@ -61,14 +60,11 @@ class Tried:
         )
 
     async def infer(self, unit: str, profile: str = "performance_optimized") -> Answer:
-        """One call of a user."""
-        return await self.client.infer(
-            wanted(profile=profile),
-            np.zeros((2, WINDOW), np.float32),
-            np.zeros((2, len(CONTEXT_FEATURES)), np.float32),
-            traceparent="",
-            unit=unit,
-        )
+        """One call of a user, and what is counted of it afterwards."""
+        try:
+            return await self.client.infer(wanted(profile=profile), *windows(2), traceparent="", unit=unit)
+        finally:
+            await asyncio.sleep(0)
 
     def counted(self) -> dict[str, int]:
         """Requests by arm of the one experiment."""

@@ -34,7 +34,7 @@ def a_policy(p_miss: float = 0.5, *, tokens: int = 50) -> HedgePolicy:
     """A policy that can pay for so many second calls."""
     policy = HedgePolicy(HedgeConfig(p_miss=p_miss, budget=PLENTY))
     for _ in range(tokens):
-        policy.check_after_ms(decided(), Ratios(sigma_of(2.0), level=0.95).spread, now_ns=0)
+        policy.earn(0)
     return policy
 
 
@@ -58,7 +58,7 @@ def test_it_is_looked_at_when_a_miss_becomes_probable(
 ) -> None:
     """At that moment the miss is as probable as configured, and a moment before it was not."""
     policy = HedgePolicy(HedgeConfig(p_miss=threshold))
-    after_ms = policy.check_after_ms(decided(budget_ms=budget_ms, quantile_ms=0.0), spread, now_ns=0)
+    after_ms = policy.check_after_ms(decided(budget_ms=budget_ms, quantile_ms=0.0), spread)
     assume(after_ms is not None and after_ms < budget_ms)
     assert after_ms is not None
 
@@ -75,8 +75,8 @@ def test_no_look_where_no_time_is_left_for_another() -> None:
     """A call whose lateness shows only when a second one would be late, too, is not watched."""
     spread = Spread([1.0] * 95 + [8.0] * 5, 8.0)
 
-    assert a_policy().check_after_ms(decided(budget_ms=25.0), spread, now_ns=0) is None
-    assert a_policy().check_after_ms(decided(budget_ms=35.0), spread, now_ns=0) == 10.0
+    assert a_policy().check_after_ms(decided(budget_ms=25.0), spread) is None
+    assert a_policy().check_after_ms(decided(budget_ms=35.0), spread) == 10.0
 
 
 def test_hedged_only_if_late_if_it_can_help_and_elsewhere() -> None:
@@ -113,7 +113,8 @@ def test_hedges_save_stalled_calls_for_two_extra_in_a_hundred(stalls: float) -> 
     for number in range(calls):
         first = decided(budget_ms=60.0, quantile_ms=15.0)
         spread, first_ms, end_ms = ratios.spread, takes_ms(), 0.0
-        after_ms = policy.check_after_ms(first, spread, now_ns=number * 1_000_000)
+        policy.earn(number * 1_000_000)
+        after_ms = policy.check_after_ms(first, spread)
         end_ms = first_ms
         if after_ms is not None and first_ms > after_ms:
             other = decided("r2", quantile_ms=15.0)
