@@ -47,6 +47,7 @@ class Beliefs:
         self._step = -1
         self._now_ms = 0.0
         self._standings: list[Standing] = []
+        self._ranks: list[float] = []
         self._stale: set[str] = set()
         self._ejections: Mapping[int, Ejection] = {}
         self._snapshot: LoadSnapshot | None = None
@@ -151,7 +152,7 @@ class Beliefs:
         return LoadSnapshot(
             self.placement,
             standings,
-            [standing.rank for standing in standings],
+            self._ranks,
             self.speeds.service_ms,
             self.speeds.tail,
             self.speeds.spreads,
@@ -188,6 +189,7 @@ class Beliefs:
 
     def _follow_all(self) -> None:
         self._standings = [self._standing(self.replicas[name]) for name in self.placement.replicas]
+        self._ranks = [standing.rank for standing in self._standings]
         self._stale.clear()
         self._snapshot = None
 
@@ -195,25 +197,26 @@ class Beliefs:
     def standings(self) -> list[Standing]:
         """How each replica stands; replaced, never changed: snapshots hold the old ones."""
         if self._stale:
-            standings = self._standings.copy()
+            self._standings, self._ranks = self._standings.copy(), self._ranks.copy()
             for name in self._stale:
-                standings[self.placement.index[name]] = self._standing(self.replicas[name])
-            self._standings = standings
+                number = self.placement.index[name]
+                self._standings[number] = standing = self._standing(self.replicas[name])
+                self._ranks[number] = standing.rank
             self._stale.clear()
         return self._standings
 
     def _paces(self, kind: Kind) -> list[float]:
         """Of the replicas of a kind that answered when last asked."""
-        alike = (known.pace for known in self.replicas.values() if _kind(known.meta) == kind)
+        alike = (known.pace for known in self.replicas.values() if known.kind == kind)
         return [pace.value for pace in alike if pace.measured]
 
     def _standing(self, known: ReplicaBelief) -> Standing:
-        meta = known.meta
+        pool, _ = kind = known.kind
         return known.standing(
             self._now_ms,
-            middle=self._cohorts.settled_middle(_kind(meta)),
-            usual=self._cohorts.settled_usual(meta.pool),
-            joined=known.since_ms > self._founded[meta.pool],
+            middle=self._cohorts.settled_middle(kind),
+            usual=self._cohorts.settled_usual(pool),
+            joined=known.since_ms > self._founded[pool],
         )
 
     def _hear(self, known: ReplicaBelief, flight: Flight, end: Ended) -> None:
@@ -275,7 +278,7 @@ class Beliefs:
         self._note(known.meta.pool, place, late, ended=False)
         self.speeds.observe_completion(place, late, ended=False)
         group, size, _ = place
-        middle = self._cohorts.middle(_kind(known.meta), end.now_ms)
+        middle = self._cohorts.middle(known.kind, end.now_ms)
         ratio = min(_WORST_RATIO, late + 1.0)
         known.pace.observe(ratio, self.speeds.variance(group, size), end.now_ms, middle)
 
@@ -299,7 +302,7 @@ class Beliefs:
 
         The time that the replica was stopped for is part of what a call takes there.
         """
-        kind, pace = _kind(known.meta), known.pace
+        kind, pace = known.kind, known.pace
         usual_ms, middle = self.speeds.service_ms[flight.size].item(group), self._cohorts.middle(kind, now_ms)
         took_ms = report.service_ms + stopped_ms
         error = min(_WORST_RATIO, took_ms / usual_ms / pace.held(now_ms, middle))

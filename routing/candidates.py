@@ -18,6 +18,7 @@ from models.decision import Decision, Degradation, Execution, FilterCount, Promi
 from models.request import Requirements
 from models.task import INTERVAL_LEVELS
 from routing.catalogue import Catalogue
+from routing.few import Few
 from routing.gate import Barred, Ejection, barred
 from routing.latency import Floats
 from routing.load import LoadSnapshot
@@ -78,8 +79,8 @@ class Candidates:
     """What a choice is made among: rows of (model, cohort), each standing for the cohort's replicas.
 
     Parallel to the rows: `models`, their `groups`, the number of their `hosts`, the part of the score that
-    load does not change and the tie-break if that is so too. Good until `until_ns` for as long as catalogue,
-    placement and ejections are the same objects.
+    load does not change and the tie-break if that is so too; `few` are the same where they are few.
+    Good until `until_ns` for as long as catalogue, placement and ejections are the same objects.
     """
 
     match: Match
@@ -92,6 +93,7 @@ class Candidates:
     host_of: Indices
     trait_scores: Floats
     ties: Floats | None
+    few: Few | None
     counts: tuple[FilterCount, ...]
 
     def hold(self, catalogue: Catalogue, load: LoadSnapshot, now_ns: int) -> bool:
@@ -139,6 +141,10 @@ def compile_candidates(match: Match, profile: Profile, load: LoadSnapshot, now_n
         cost=np.array([model.cost for model, _, _ in rows], dtype=float),
         skill_lower=np.array([model.skill_lower for model, _, _ in rows], dtype=float),
     )
+    groups = np.array([group for _, _, group in rows], dtype=np.intp)
+    host_of = np.array([host for _, host, _ in rows], dtype=np.intp)
+    trait_scores = profile.trait_scores(traits)
+    ties = profile.trait_ties.of_traits(traits) if profile.trait_ties else None
     pairs = sum(len(models) * len(allowed) for _, models, allowed in open_hosts)
     common = _common(profile, match, pairs=pairs, panic=gate.panic)
     return Candidates(
@@ -147,11 +153,12 @@ def compile_candidates(match: Match, profile: Profile, load: LoadSnapshot, now_n
         ejections=load.ejections,
         until_ns=gate.until_ns,
         models=tuple(model for model, _, _ in rows),
-        groups=np.array([group for _, _, group in rows], dtype=np.intp),
+        groups=groups,
         hosts=tuple(_hosts(cohort, allowed, common) for cohort, _, allowed in open_hosts),
-        host_of=np.array([host for _, host, _ in rows], dtype=np.intp),
-        trait_scores=profile.trait_scores(traits),
-        ties=profile.trait_ties.of_traits(traits) if profile.trait_ties else None,
+        host_of=host_of,
+        trait_scores=trait_scores,
+        ties=ties,
+        few=Few.of(groups, host_of, trait_scores, ties),
         counts=(*match.counts, _unplaced(match, placement), _ejected(placement, gate)),
     )
 

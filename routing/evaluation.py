@@ -16,6 +16,7 @@ import numpy as np
 from models.decision import Promise
 from routing.candidates import SEEDS, Candidates
 from routing.catalogue import Mask
+from routing.few import Few
 from routing.latency import Completion
 from routing.load import LoadSnapshot
 from routing.pairs import Pairs
@@ -123,13 +124,30 @@ class Evaluation:
         """The best row on its cohort's nearest replica, whether it fits the deadline or not; None if not even
         the expected completion of any fits, which makes all scores of completion negative.
         """
-        candidates, profile, load, seed = self.candidates, self.profile, self.load, self.seed
+        candidates, load, seed = self.candidates, self.load, self.seed
         nearest = [hosts.nearest(load, seed) for hosts in candidates.hosts]
-        completion = self._completion(nearest)
-        scores = profile.scores(candidates.trait_scores, completion)
-        ties = profile.live_ties.of_completion(completion) if profile.live_ties else candidates.ties
-        row = profile.picker.pick(scores, ties, completion, seed)
+        row = self._best_of_few(candidates.few, nearest) if candidates.few else self._best(nearest)
         return None if row is None else self.predicted(row, nearest[candidates.host_of.item(row)])
+
+    def _best(self, nearest: list[int]) -> int | None:
+        profile, completion = self.profile, self._completion(nearest)
+        scores = profile.scores(self.candidates.trait_scores, completion)
+        live = profile.live_ties
+        ties = live.of_completion(completion.expected_ms, self.budget_ms) if live else self.candidates.ties
+        return profile.picker.pick(scores, ties, completion, self.seed)
+
+    def _best_of_few(self, few: Few, nearest: list[int]) -> int | None:
+        """The same, number by number."""
+        profile, load, hosts, budget_ms = self.profile, self.load, self.candidates.hosts, self.budget_ms
+        ways = [
+            (load.ranks[replica], load.hop_ms[hosts[number].cohort.pool])
+            for number, replica in enumerate(nearest)
+        ]
+        expected_ms = few.expected_ms(load.service_ms[self.size], ways)
+        scores = few.scores(profile.live_scorers, expected_ms, budget_ms)
+        live = profile.live_ties
+        ties = [live.of_completion(ms, budget_ms) for ms in expected_ms] if live else few.ties
+        return profile.picker.pick_few(scores, ties, self.seed)
 
     def _completion(self, nearest: list[int]) -> Completion:
         """Of each row on its cohort's nearest replica."""

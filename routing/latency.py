@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from models.card import WarmProfile
 
 Floats = NDArray[np.float64]
+Numbers = TypeVar("Numbers", float, Floats)
+"""One number, or an array of them."""
 
 RATIOS_KEPT: Final = 512
 SEEDS: Final = 32

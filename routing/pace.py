@@ -69,6 +69,11 @@ class Pace:
         """The pace by now, relaxed to the cohort's middle."""
         return middle + (self.last(middle) - middle) * self._left(now_ms)
 
+    def at_least_last(self, now_ms: float, middle: float) -> float:
+        """The same, but no less than last measured: for as long as a call that will tell is out."""
+        last = self.last(middle)
+        return max(last, middle + (last - middle) * self._left(now_ms))
+
     def held(self, now_ms: float, middle: float) -> float:
         """The estimate to compare a measurement with: the last one, or what a retry finds left of it."""
         left = self._left(now_ms)

@@ -55,7 +55,7 @@ class Pairs:
             expected_ms=expected_ms,
             quantile_ms=quantile_ms,
             scores=profile.scores(candidates.trait_scores.take(rows), ranked),
-            ties=profile.live_ties.of_completion(ranked) if profile.live_ties else trait_ties,
+            ties=profile.live_ties.of_completion(*ranked[:2]) if profile.live_ties else trait_ties,
             late=quantile_ms > budget_ms,
             budget_ms=budget_ms,
         )

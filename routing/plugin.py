@@ -6,13 +6,14 @@ of the README beside it; the union in that package's `__init__` is the registry.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from models.base import Frozen
 from models.request import Requirements
 from routing.catalogue import Catalogue, Mask
-from routing.latency import Completion, Floats
+from routing.latency import Completion, Floats, Numbers
 
 
 class Plugin(Frozen):
@@ -71,12 +72,16 @@ class TraitScorer(Protocol):
 
 
 class LiveScorer(Protocol):
-    """Scores by how a candidate stands at this moment: 0 worst, 1 best, one entry per candidate."""
+    """Scores by how a candidate stands at this moment: 0 worst, 1 best."""
 
     @property
     def ref(self) -> str: ...
 
-    def of_completion(self, completion: Completion) -> Floats: ...
+    def of_completion(self, expected_ms: Numbers, budget_ms: float) -> Numbers:
+        """The score of one candidate, or entry by entry of many: what one answer takes on average, and what
+        is left of the deadline.
+        """
+        ...
 
 
 class Picker(Protocol):
@@ -95,4 +100,8 @@ class Picker(Protocol):
         Such a score marks what must not be chosen. `ties` ranks candidates of equal score, `seed` (uniform,
         53 bits) settles the rest.
         """
+        ...
+
+    def pick_few(self, scores: Sequence[float], ties: Sequence[float] | None, seed: int) -> int | None:
+        """The same choice among few candidates. Never asked of a picker that looks at every pair."""
         ...

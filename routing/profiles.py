@@ -57,8 +57,6 @@ class ProfilesFile(Frozen):
 class Profile:
     """A profile ready to run. Weights add up to 1, so that scores stay in [0, 1]; at most one kind of ties is
     set. `rule` says in words how it chooses, `config_id` is the hash of everything that makes it up.
-
-    Weights of live scorers are arrays of no dimension, which numpy multiplies by faster than by floats.
     """
 
     name: str
@@ -66,7 +64,7 @@ class Profile:
     rule: str
     filters: tuple[Filter, ...]
     trait_scorers: tuple[tuple[TraitScorer, float], ...]
-    live_scorers: tuple[tuple[LiveScorer, Floats], ...]
+    live_scorers: tuple[tuple[LiveScorer, float], ...]
     trait_ties: TraitScorer | None
     live_ties: LiveScorer | None
     picker: Picker
@@ -83,7 +81,7 @@ class Profile:
         """The weighted sum of all scorers, as a new array."""
         total = trait_scores if self.live_scorers else trait_scores.copy()
         for scorer, weight in self.live_scorers:
-            part = scorer.of_completion(completion)
+            part = scorer.of_completion(completion.expected_ms, completion.budget_ms)
             part *= weight
             part += total
             total = part
@@ -146,9 +144,7 @@ def _profile(name: str, spec: ProfileSpec, plugins: Mapping[str, Plugin], source
         name=name,
         filters=tuple(find(ref, FilterPlugin, "filters") for ref in spec.filters),
         trait_scorers=tuple((s, by) for s, by in weighted if isinstance(s, TraitScorerPlugin)),
-        live_scorers=tuple(
-            (s, np.array(weight)) for s, weight in weighted if isinstance(s, LiveScorerPlugin)
-        ),
+        live_scorers=tuple((s, by) for s, by in weighted if isinstance(s, LiveScorerPlugin)),
         trait_ties=ties if isinstance(ties, TraitScorerPlugin) else None,
         live_ties=ties if isinstance(ties, LiveScorerPlugin) else None,
         picker=picker,

@@ -57,6 +57,7 @@ class ReplicaBelief:
         now_ms: float,
     ) -> None:
         self.meta = meta
+        self.kind = meta.pool, meta.hardware
         self.queue = Queue(meta.slots, tau_ms=config.queue_tau_ms)
         self.pace = Pace(pace, middle=middle)
         self.gate = ErrorGate(gate)
@@ -94,8 +95,8 @@ class ReplicaBelief:
 
     def _pace_now(self, now_ms: float, middle: float) -> float:
         """The pace: as last measured while a call that will tell is out, relaxed while there is none."""
-        pace = self.pace.at(now_ms, middle)
-        return max(pace, self.pace.last(middle)) if self.queue.own else pace
+        pace = self.pace
+        return pace.at_least_last(now_ms, middle) if self.queue.own else pace.at(now_ms, middle)
 
     def _share(self, now_ms: float) -> float:
         config = self._config

@@ -12,6 +12,7 @@ model that was slow everywhere once would never be tried again. Written under th
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -44,7 +45,7 @@ class SpeedConfig(Frozen):
 
 def depth_of(calls_per_slot: float) -> int:
     """Class of a queue that the next call finds: it is served at once (0), or after ever more others."""
-    return sum(calls_per_slot > bound for bound in _DEPTHS)
+    return bisect_left(_DEPTHS, calls_per_slot)
 
 
 Place = tuple[int, int, int]

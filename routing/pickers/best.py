@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Final, Literal
 
 from routing.latency import Completion, Floats
@@ -29,3 +30,14 @@ class BestPicker(Plugin):
             ranks = ties[equal]
             equal = equal[ranks >= ranks.max() - SAME]
         return int(equal[seed * equal.size // _SEEDS])
+
+    def pick_few(self, scores: Sequence[float], ties: Sequence[float] | None, seed: int) -> int | None:
+        highest = max(scores)
+        if highest < 0.0:
+            return None
+        least = max(0.0, highest - SAME)
+        equal = [index for index, score in enumerate(scores) if score >= least]
+        if len(equal) > 1 and ties is not None:
+            least = max(ties[index] for index in equal) - SAME
+            equal = [index for index in equal if ties[index] >= least]
+        return equal[seed * len(equal) // _SEEDS]

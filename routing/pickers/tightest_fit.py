@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -36,3 +37,6 @@ class TightestFitPicker(Plugin):
         equal = (fit >= fit.max() - SAME).nonzero()[0]
         equal = equal[scores[equal] >= scores[equal].max() - SAME]
         return int(equal[seed * equal.size // _SEEDS])
+
+    def pick_few(self, scores: Sequence[float], ties: Sequence[float] | None, seed: int) -> int | None:
+        raise NotImplementedError("it looks at every pair")

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Literal
 
-import numpy as np
-
-from routing.latency import Completion, Floats
+from routing.latency import Numbers
 from routing.plugin import Plugin
-
-_ONE: Final = np.array(1.0)  # numpy is faster with an array of no dimension than with a float
 
 
 class CompletionScorer(Plugin):
@@ -17,5 +13,5 @@ class CompletionScorer(Plugin):
 
     type: Literal["completion"]
 
-    def of_completion(self, completion: Completion) -> Floats:
-        return _ONE - completion.expected_ms / completion.budget_ms
+    def of_completion(self, expected_ms: Numbers, budget_ms: float) -> Numbers:
+        return 1.0 - expected_ms / budget_ms

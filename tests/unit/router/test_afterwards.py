@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 
 from deployments.router.afterwards import Afterwards
 from deployments.router.late_meter import LateMeter
@@ -16,7 +17,7 @@ async def test_work_is_done_as_soon_as_the_loop_is_free() -> None:
     """Not before whoever put it off has gone on; in order, and once."""
     afterwards, done = Afterwards(), list[int]()
     for number in range(3):
-        afterwards.do(lambda number=number: done.append(number))
+        afterwards.do(partial(done.append, number))
     assert done == []
 
     await asyncio.sleep(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from random import Random
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -25,12 +26,17 @@ HOUR_MS = 3_600_000
 
 
 def decided(
-    world: World, table: LoadTable, *, now_ns: int, exclude: frozenset[str] | None = None
+    world: World,
+    table: LoadTable,
+    *,
+    now_ns: int,
+    exclude: frozenset[str] | None = None,
+    engine: Engine = ENGINE,
 ) -> Decision:
     """The decision of a world on a table, at a moment of choice that leaves the deadline where it was."""
     shift_ns = now_ns - world.now_ns
     wanted = world.wanted.model_copy(update={"deadline_ns": world.wanted.deadline_ns + shift_ns})
-    return ENGINE.decide(
+    return engine.decide(
         wanted,
         world.catalogue(),
         table.snapshot(now_ns),
@@ -38,6 +44,14 @@ def decided(
         rng=world.rng(),
         exclude=world.exclude if exclude is None else exclude,
     )
+
+
+def outcome(world: World, table: LoadTable, *, now_ns: int, engine: Engine = ENGINE) -> str:
+    """The decision or the refusal, every digit of it."""
+    try:
+        return decided(world, table, now_ns=now_ns, engine=engine).model_dump_json()
+    except RoutingError as refusal:
+        return f"{refusal!r} {refusal.details}"
 
 
 @settings(max_examples=80, deadline=None)
@@ -53,6 +67,16 @@ def test_never_raises_anything_but_a_refusal(world: World, step_ms: int) -> None
     assert 0.0 < decision.promise.expected_ms <= decision.promise.quantile_ms <= decision.budget_ms
     assert 0.95 <= decision.promise.p_meet <= 1.0
     assert all(0.0 <= view.score <= 1.0 for view in decision.shortlist)
+
+
+@settings(max_examples=80, deadline=None)
+@given(worlds())
+def test_few_rows_are_chosen_among_as_many_are(world: World) -> None:
+    """Number by number or by arrays: the same choice, bit for bit."""
+    table = world.table()
+    by_numbers = outcome(world, table, now_ns=world.now_ns)
+    with patch("routing.few.FEW", 0):
+        assert outcome(world, table, now_ns=world.now_ns, engine=Engine(the_profiles())) == by_numbers
 
 
 @settings(max_examples=80, deadline=None)
@@ -107,13 +131,7 @@ def test_restored_table_decides_alike(world: World, later_ms: int) -> None:
     other.restore(json.loads(json.dumps(table.export())), now_ns=world.now_ns)
 
     for now_ns in (world.now_ns, world.now_ns + later_ms * 1_000_000):
-        outcomes = []
-        for each in (table, other):
-            try:
-                outcomes.append(decided(world, each, now_ns=now_ns).model_dump_json())
-            except RoutingError as refusal:
-                outcomes.append(f"{refusal!r} {refusal.details}")
-        assert outcomes[0] == outcomes[1]
+        assert outcome(world, table, now_ns=now_ns) == outcome(world, other, now_ns=now_ns)
     assert other.export() == table.export()
 
 

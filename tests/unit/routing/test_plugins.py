@@ -51,7 +51,7 @@ def test_cost_falls_within_0_and_1(costs: list[float]) -> None:
 
 def test_completion_is_the_share_of_the_budget_that_is_left() -> None:
     """At once is 1, just in time is 0."""
-    scores = CompletionScorer(type="completion").of_completion(completion([0.0, 25.0, 100.0], 100.0))
+    scores = CompletionScorer(type="completion").of_completion(np.array([0.0, 25.0, 100.0]), 100.0)
 
     assert scores.tolist() == [1.0, 0.75, 0.0]
 
