@@ -60,8 +60,8 @@ def _valid_report(benchmark: Benchmark) -> Report | str:
     why = ""
     for attempt in range(1, TRIES + 1):
         report = Report(Validity())
-        benchmark.run(report)
         try:
+            benchmark.run(report)
             if benchmark.timed:
                 report.validity.verify()
         except VoidRunError as void:

@@ -1,8 +1,8 @@
-"""Everything that one process believes of replicas and models, and how it learns. Not thread-safe: `load.py`.
+"""Everything that one process believes of replicas and models. Not thread-safe: `load.py`.
 
     placed     the replicas there are            -> numbers, cohorts, groups
     departed   a call of ours left               -> the replica's queue
-    landed     a call of ours ended              -> queue, errors, pace, service time, spread, way
+    landed     a call of ours ended              -> queue, errors, and what `learning.py` makes of it
     snapshot   the beliefs of now                -> what a decision is made on
 
 Beliefs are a function of these events and of the moment asked for; looking at them changes nothing.
@@ -14,22 +14,18 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from models.card import WarmProfile
-from models.forecast import LoadReport
-from routing.cohorts import CohortBeliefs, Kind
+from routing.cohorts import Kind
 from routing.gate import Ejection
-from routing.hops import Hops
+from routing.latency import Spread
+from routing.learning import Learning
 from routing.outcome import AGAINST_REPLICA, Outcome
 from routing.placement import Placement, ReplicaMeta
-from routing.reliability import RIGHT, Reliability
 from routing.replica import ReplicaBelief, Standing
 from routing.snapshot import Ended, Flight, LoadConfig, LoadSnapshot
-from routing.speeds import Place, Speeds
+from routing.speeds import Place
 
 STEP_MS: Final = 4
 """Beliefs fade in steps, so that decisions within one share the work."""
-_LONGEST_MS: Final = 600_000.0
-"""A service time beyond ten minutes is no measurement."""
-_WORST_RATIO: Final = 1e4
 
 
 class Beliefs:
@@ -39,10 +35,7 @@ class Beliefs:
         self._config = config
         self.replicas: dict[str, ReplicaBelief] = {}
         self.placement = Placement.of({})
-        self.speeds = Speeds(self.placement, config.speed)
-        self._cohorts = CohortBeliefs(forecast=config.forecast)
-        self._hops = Hops(config.hop)
-        self._reliability: dict[str, Reliability] = {}
+        self._shared = Learning(config.speed, config.hop, forecast=config.forecast)
         self._founded: dict[str, float] = {}
         self._step = -1
         self._now_ms = 0.0
@@ -60,9 +53,8 @@ class Beliefs:
     def placed(self, metas: dict[str, ReplicaMeta], now_ms: float) -> None:
         """Number everything anew. Replicas that are gone are forgotten, those that stay are not."""
         self.placement = Placement.of(metas)
-        self.speeds = self.speeds.moved_to(self.placement)
+        self._shared.placed(self.placement)
         for meta in metas.values():
-            self._hops.known(meta.pool, local=meta.local)
             self._founded.setdefault(meta.pool, now_ms)
         known, self.replicas = self.replicas, {}
         for name in self.placement.replicas:
@@ -90,10 +82,17 @@ class Beliefs:
         if known is None:
             return
         known.ended(flight.number)
-        self._hear(known, flight, end)
+        self._shared.hear(known, flight, end)
         self._judge(known, end.outcome, now_ns)
-        self._learn(known, flight, end)
+        group = self.placement.group_of(self.placement.index[flight.replica], flight.model)
+        if group is not None:
+            self._shared.learn(known, flight, end, group=group)
         self._follow(flight.replica)
+
+    def spread(self, place: Place) -> Spread:
+        """How far completions of a place lie from what is predicted, measured or assumed."""
+        speeds = self._shared.speeds
+        return speeds.spreads.get(place) or speeds.spread(place)
 
     def unreachable(self, replica: str, now_ns: int) -> None:
         """A replica is listed, but does not answer."""
@@ -107,8 +106,8 @@ class Beliefs:
         if step == self._step:
             return False
         self._step, self._now_ms = step, float(step * STEP_MS)
-        self.speeds.settle(self._now_ms)
-        self._cohorts.settle(self._now_ms, self._paces)
+        self._shared.speeds.settle(self._now_ms)
+        self._shared.cohorts.settle(self._now_ms, self._paces)
         self._follow_all()
         return True
 
@@ -125,11 +124,7 @@ class Beliefs:
         self.placed(metas, now_ms)
         for name, known in state["replicas"].items():
             self.replicas[name].restore(known)
-        self.speeds.restore(state["speeds"])
-        self._cohorts.restore(state["cohorts"])
-        self._hops.restore(state["hops"])
-        kept = state["reliability"].items()
-        self._reliability = {pool: Reliability.restored(known) for pool, known in kept}
+        self._shared.restore(state["shared"])
         self._founded = dict(state["founded"])
         self._step = -1
         self._eject()
@@ -140,25 +135,22 @@ class Beliefs:
             "replicas": {
                 name: {"meta": _plain(known.meta), **known.export()} for name, known in self.replicas.items()
             },
-            "speeds": self.speeds.export(),
-            "cohorts": self._cohorts.export(),
-            "hops": self._hops.export(),
-            "reliability": {pool: kept.export() for pool, kept in self._reliability.items()},
+            "shared": self._shared.export(),
             "founded": self._founded,
         }
 
     def _frozen(self) -> LoadSnapshot:
-        standings = self.standings
+        standings, speeds = self.standings, self._shared.speeds
         return LoadSnapshot(
             self.placement,
             standings,
             self._ranks,
-            self.speeds.service_ms,
-            self.speeds.tail,
-            self.speeds.spreads,
-            self.speeds.spread,
-            self._hops.at(self._now_ms),
-            self._reliability,
+            speeds.service_ms,
+            speeds.tail,
+            speeds.spreads,
+            speeds.spread,
+            self._shared.hops.at(self._now_ms),
+            self._shared.reliability,
             self._ejections,
             self._config,
         )
@@ -169,7 +161,7 @@ class Beliefs:
             self._config.replica,
             pace=self._config.pace,
             gate=self._config.gate,
-            middle=self._cohorts.middle(_kind(meta), now_ms),
+            middle=self._shared.cohorts.middle((meta.pool, meta.hardware), now_ms),
             now_ms=now_ms,
         )
 
@@ -214,18 +206,10 @@ class Beliefs:
         pool, _ = kind = known.kind
         return known.standing(
             self._now_ms,
-            middle=self._cohorts.settled_middle(kind),
-            usual=self._cohorts.settled_usual(pool),
+            middle=self._shared.cohorts.settled_middle(kind),
+            usual=self._shared.cohorts.settled_usual(pool),
             joined=known.since_ms > self._founded[pool],
         )
-
-    def _hear(self, known: ReplicaBelief, flight: Flight, end: Ended) -> None:
-        pool, now_ms = known.meta.pool, end.now_ms
-        if end.report is not None and end.report.replica == flight.replica:
-            if known.queue.hear(end.report, now_ms):
-                self._cohorts.heard(pool, known.queue.foreign(now_ms, 0.0), now_ms)
-        elif end.outcome is Outcome.REFUSED:
-            known.queue.assume_full(now_ms, self._cohorts.usual(pool, now_ms))
 
     def _judge(self, known: ReplicaBelief, outcome: Outcome, now_ns: int) -> None:
         gate = known.gate
@@ -241,79 +225,6 @@ class Beliefs:
             changed = gate.undecided(now_ns)
         if changed:
             self._eject()
-
-    def _learn(self, known: ReplicaBelief, flight: Flight, end: Ended) -> None:
-        group = self.placement.group_of(self.placement.index[flight.replica], flight.model)
-        if group is None or not _measurable(end.elapsed_ms):
-            return
-        self.speeds.settle(end.now_ms)
-        self.speeds.anchor()
-        usual_ms = self.speeds.service_ms[flight.size].item(group)
-        place = (group, flight.size, flight.depth)
-        if end.outcome is Outcome.TIMEOUT:
-            self._learn_lateness(known, flight, end, place)
-        elif end.outcome in AGAINST_REPLICA:
-            cost_ms = max(end.elapsed_ms, flight.budget_ms)
-            known.pace.punish(min(cost_ms / usual_ms, _WORST_RATIO), end.now_ms)
-        elif end.outcome is Outcome.OK and end.report and _measurable(end.report.service_ms):
-            stopped_ms = self._learn_way(known, end, end.report)
-            self._learn_speed(
-                known, flight, end.report, group=group, now_ms=end.now_ms, stopped_ms=stopped_ms
-            )
-            self._note(known.meta.pool, place, end.elapsed_ms / flight.expected_ms, ended=True)
-            self.speeds.observe_completion(place, end.elapsed_ms / flight.expected_ms)
-
-    def _learn_way(self, known: ReplicaBelief, end: Ended, report: LoadReport) -> float:
-        """What the replica did not account for is the way; returns what is too long for one."""
-        hop_ms = end.elapsed_ms - report.queue_ms - report.service_ms
-        return self._hops.observe(known.meta.pool, hop_ms, end.now_ms) if _measurable(hop_ms) else 0.0
-
-    def _learn_lateness(self, known: ReplicaBelief, flight: Flight, end: Ended, place: Place) -> None:
-        """A call was given up at its deadline: nobody knows how long it would have taken, but longer.
-
-        Of the rest of a call that has taken so long it is assumed that it takes once more what was expected,
-        which is true of exponential service times.
-        """
-        late = end.elapsed_ms / flight.expected_ms
-        self._note(known.meta.pool, place, late, ended=False)
-        self.speeds.observe_completion(place, late, ended=False)
-        group, size, _ = place
-        middle = self._cohorts.middle(known.kind, end.now_ms)
-        ratio = min(_WORST_RATIO, late + 1.0)
-        known.pace.observe(ratio, self.speeds.variance(group, size), end.now_ms, middle)
-
-    def _note(self, pool: str, place: Place, ratio: float, *, ended: bool) -> None:
-        """How a call compares with what was promised of such calls before it."""
-        spread = self.speeds.spreads.get(place) or self.speeds.spread(place)
-        before = self._reliability.get(pool, RIGHT)
-        self._reliability = {**self._reliability, pool: before.seen(spread.share_within(ratio), ended=ended)}
-
-    def _learn_speed(
-        self,
-        known: ReplicaBelief,
-        flight: Flight,
-        report: LoadReport,
-        *,
-        group: int,
-        now_ms: float,
-        stopped_ms: float,
-    ) -> None:
-        """Share the news of a service time between the replica's pace and the model's own speed.
-
-        The time that the replica was stopped for is part of what a call takes there.
-        """
-        kind, pace = known.kind, known.pace
-        usual_ms, middle = self.speeds.service_ms[flight.size].item(group), self._cohorts.middle(kind, now_ms)
-        took_ms = report.service_ms + stopped_ms
-        error = min(_WORST_RATIO, took_ms / usual_ms / pace.held(now_ms, middle))
-        pace_variance = pace.variance
-        gain = pace.observe(error, self.speeds.variance(group, flight.size), now_ms, middle)
-        unexplained = error / (1.0 + gain * (error - 1.0))
-        if report.typical_calls >= 1.0 and _measurable(report.typical_ms):
-            typical = report.typical_ms / usual_ms / pace.held(now_ms, middle)
-            pace.hear(min(_WORST_RATIO, typical), report.typical_calls, now_ms, middle)
-        self.speeds.observe_service(group, flight.size, error, pace_variance, at_most=unexplained)
-        self._cohorts.measured(kind, now_ms)
 
 
 def _plain(meta: ReplicaMeta) -> dict[str, Any]:
@@ -333,11 +244,3 @@ def _meta(plain: dict[str, Any]) -> ReplicaMeta:
         for name, profiles in plain["models"].items()
     }
     return ReplicaMeta(**{**plain, "models": warm})
-
-
-def _kind(meta: ReplicaMeta) -> Kind:
-    return meta.pool, meta.hardware
-
-
-def _measurable(ms: float) -> bool:
-    return 0.0 < ms <= _LONGEST_MS

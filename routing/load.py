@@ -75,9 +75,7 @@ class LoadTable:
             group = None if number is None else placement.group_of(number, model)
             if number is None or group is None:
                 return SURE
-            speeds = self._beliefs.speeds
-            place = (group, size_of(rows), self._beliefs.standings[number].depth)
-            return speeds.spreads.get(place) or speeds.spread(place)
+            return self._beliefs.spread((group, size_of(rows), self._beliefs.standings[number].depth))
 
     def sent(self, decision: Decision, *, rows: int, now_ns: int) -> Flight:
         """Count a call as on its way to the chosen replica, right after the decision."""

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,15 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "RAY_AUTH_MODE": "disabled"}
 
 
+def clean_demo(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
+    """What a demo with exit code 0 prints."""
+    run = subprocess.run(
+        [*DEMO, *arguments], env=environment, capture_output=True, text=True, timeout=380, check=False
+    )
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    return run.stdout
+
+
 @pytest.mark.timeout(400)
 def test_demo_is_clean_on_a_symbol_it_has_never_seen(environment: dict[str, str], tmp_path: Path) -> None:
     """Exit code 0, a complete report whose sum is right, at least two models picked."""
@@ -36,17 +46,9 @@ def test_demo_is_clean_on_a_symbol_it_has_never_seen(environment: dict[str, str]
     unseen = EXAMPLE_TICKS[0].replace("EURUSD=", "GBPUSD=")
     arguments = ["--ticks", unseen, "--seconds", "8", "--users", "6", "--fanout-workers", "2"]
 
-    run = subprocess.run(
-        [*DEMO, *arguments, "--report", str(report)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=380,
-        check=False,
-    )
+    said = clean_demo([*arguments, "--report", str(report)], environment)
 
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    assert "LEDGER CLEAN" in run.stdout
+    assert "LEDGER CLEAN" in said
     found = json.loads(report.read_text())
     assert set(found) == REPORT
     assert found["delivered"] + found["undelivered"] + found["lost"] == found["expected"] > 0
@@ -61,17 +63,9 @@ def test_picks_leave_a_replica_that_is_slowed(environment: dict[str, str], tmp_p
     report = tmp_path / "report.json"
     arguments = ["--antagonist", "--seconds", "15", "--users", "3"]
 
-    run = subprocess.run(
-        [*DEMO, *arguments, "--report", str(report)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=380,
-        check=False,
-    )
+    said = clean_demo([*arguments, "--report", str(report)], environment)
 
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    assert "how the router reacted" in run.stdout
+    assert "how the router reacted" in said
     reaction = json.loads(report.read_text())["antagonist"]
     assert reaction["moved_s"] is not None, reaction
     assert (reaction["share_during"] or 0.0) < reaction["share_before"] / 2, reaction

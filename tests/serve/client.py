@@ -140,6 +140,18 @@ def a_call(*, sleep_s: float = 0.0) -> InferCall:
     )
 
 
+def forget() -> None:
+    """Let the process believe of every replica what it would if it had just been told of it: calls of earlier
+    tests that slept taught it that some are slow.
+    """
+    placement, now_ns = load_table.TABLE.snapshot(time.time_ns()).placement, time.time_ns()
+    members = list(zip(placement.replicas, placement.metas, strict=True))
+    for pool in {meta.pool for meta in placement.metas}:
+        load_table.TABLE.replicas_updated(pool, [], now_ns=now_ns)
+        alike = [(replica, meta) for replica, meta in members if meta.pool == pool]
+        load_table.TABLE.replicas_updated(pool, alike, now_ns=now_ns)
+
+
 async def pids(client: Client) -> dict[str, int]:
     """Process id of every replica that the process knows, asked by ticket."""
     placement = load_table.TABLE.snapshot(time.time_ns()).placement

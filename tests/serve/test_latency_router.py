@@ -69,12 +69,19 @@ async def ends(expected: dict[str, int]) -> None:
 
 
 async def shares(handle: DeploymentHandle[Any], *, calls: int, rate: float, seconds: float) -> Counter[int]:
-    """Answers per process of calls that start `rate` a second, whatever became of those before."""
-    tasks = []
+    """Answers per process of paced calls."""
+    return Counter(await asyncio.gather(*await paced(handle, calls=calls, rate=rate, seconds=seconds)))
+
+
+async def paced(
+    handle: DeploymentHandle[Any], *, calls: int, rate: float, seconds: float
+) -> list[asyncio.Future[int]]:
+    """Calls that start `rate` a second, whatever became of those before; returned once all have started."""
+    started = []
     for _ in range(calls):
-        tasks.append(asyncio.ensure_future(_answer(handle, seconds)))
-        await asyncio.sleep(1.0 / rate)
-    return Counter(await asyncio.gather(*tasks))
+        started.append(asyncio.ensure_future(_answer(handle, seconds)))
+        await asyncio.sleep(1.0 / rate)  # the load's own pace: nothing is waited for
+    return started
 
 
 async def _answer(handle: DeploymentHandle[Any], seconds: float) -> int:
@@ -182,8 +189,7 @@ async def test_a_frozen_replica_is_out_within_two_seconds(three: DeploymentHandl
     name = await _replica_of(three, victim)
     os.kill(victim, signal.SIGSTOP)
     try:
-        pending = [asyncio.ensure_future(_answer(three, 0.05)) for _ in range(12)]
-        await asyncio.sleep(2.0)
+        pending = await paced(three, calls=40, rate=20, seconds=0.05)  # two seconds
         sent = _sent_to(name)
         served = await shares(three, calls=100, rate=50, seconds=0.05)
 

@@ -83,7 +83,7 @@ async def test_callbacks_come_in_the_known_order(client: Client, transport: str)
 async def test_a_full_replica_refuses_with_its_load(client: Client) -> None:
     """What a replica has no room for comes back as a typed refusal, long before Serve's own limit."""
     replica = replicas()[0]
-    calls = [client.pools.send(a_call(sleep_s=0.5), a_ticket(replica)) for _ in range(5)]
+    calls = [client.pools.send(a_call(sleep_s=2.0), a_ticket(replica)) for _ in range(5)]
 
     replies = await asyncio.gather(*(call.reply() for call in calls))
 

@@ -53,11 +53,12 @@ async def test_they_are_refused_together_where_the_replica_is_gone(client: Clien
 async def test_who_gives_up_is_not_waited_for(client: Client) -> None:
     """One of two callers leaves at once; the other gets its answer when the run has ended."""
     replica = load_table.TABLE.replicas("left")[0]
+    before = _sent(replica)
     outbox = Outbox(client.pools, most_bytes=MANY)
     leaves, stays = (
         asyncio.ensure_future(outbox.send(a_call(sleep_s=0.3), a_ticket(replica)).reply()) for _ in range(2)
     )
-    await asyncio.sleep(0.1)
+    await eventually(lambda: _sent(replica) > before)
     begun = time.monotonic()
 
     leaves.cancel()

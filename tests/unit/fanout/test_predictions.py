@@ -98,7 +98,7 @@ def test_a_record_under_a_fenced_claim_is_not_owed() -> None:
 
     async def story(stage: Stage) -> list[int]:
         stage.land(PREDICTIONS.name, SOURCE, Record(CLAIM_KEY, b"{}"))
-        await asyncio.sleep(60)
+        await later(60)
         log = predictions(stage, lookback_s=5.0)
         inbox = await log.open({SOURCE: 2})
         stage.predict(prediction(slot(close(0)), epoch=0))
@@ -116,7 +116,7 @@ def test_a_closed_inbox_gets_nothing_more() -> None:
         inbox = await log.open({})
         log.close(inbox)
         stage.predict(prediction())
-        await asyncio.sleep(2)
+        await later(2)
         return len(inbox)
 
     assert play(story) == 0
