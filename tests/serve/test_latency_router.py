@@ -77,7 +77,7 @@ async def paced(
     handle: DeploymentHandle[Any], *, calls: int, rate: float, seconds: float
 ) -> list[asyncio.Future[int]]:
     """Calls that start `rate` a second, whatever became of those before; returned once all have started."""
-    started = []
+    started: list[asyncio.Future[int]] = []
     for _ in range(calls):
         started.append(asyncio.ensure_future(_answer(handle, seconds)))
         await asyncio.sleep(1.0 / rate)  # the load's own pace: nothing is waited for

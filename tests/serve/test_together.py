@@ -16,6 +16,7 @@ from models.forecast import InferReply
 from tests.serve import events
 from tests.serve.client import Client, a_call, a_ticket, pids
 from tests.serve.replicas import a_window
+from tests.support.eventually import eventually
 
 pytestmark = [pytest.mark.serve, pytest.mark.timeout(300)]  # whoever comes first starts Ray
 
