@@ -12,7 +12,7 @@ from models.errors import Forbidden
 from models.principal import Principal
 
 
-def caller_of(request: Request) -> Principal:
+async def caller_of(request: Request) -> Principal:
     """The verified principal."""
     principal: Principal = getattr(request.state, PRINCIPAL)
     return principal
@@ -21,7 +21,7 @@ def caller_of(request: Request) -> Principal:
 Caller = Annotated[Principal, Depends(caller_of)]
 
 
-def admin_of(caller: Caller) -> Principal:
+async def admin_of(caller: Caller) -> Principal:
     """The verified principal, if its token carries the admin role."""
     if not caller.is_admin:
         raise Forbidden("this needs the role `admin` in the token")

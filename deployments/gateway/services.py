@@ -80,7 +80,7 @@ class Services:
     body_timeout_s: float = 10.0
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:
     """The services the running app was made with."""
     services: Services = request.app.state.services
     return services
