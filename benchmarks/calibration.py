@@ -32,9 +32,9 @@ from benchmarks.queueing.traces import (
     moving_antagonist,
     trace_of,
 )
-from routing.gate import GateConfig
+from routing.beliefs.gate import GateConfig
+from routing.beliefs.speeds import SpeedConfig
 from routing.load import LoadConfig
-from routing.speeds import SpeedConfig
 
 SEEDS: Final = 4
 REQUESTS: Final = 40_000

@@ -27,12 +27,12 @@ from models.forecast import LoadReport
 from models.metrics import MemoryMeter
 from models.request import Priority, Requirements
 from models.task import DataSize
-from routing.admission import AdmissionConfig
 from routing.catalogue import Catalogue
 from routing.engine import Engine
 from routing.load import LoadTable, Outcome, ReplicaMeta
-from routing.places import usage_of
 from routing.profiles import load_profiles
+from routing.protection.admission import AdmissionConfig
+from routing.protection.places import usage_of
 from tests.support.cards import a_card
 
 SLOTS: Final = 2

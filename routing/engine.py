@@ -20,14 +20,14 @@ from typing import Final
 from models.decision import Decision, Rendered
 from models.ids import random_id
 from models.request import Requirements
-from routing.candidates import Candidates, compile_candidates, match_models
+from routing.beliefs.placement import size_of
 from routing.catalogue import Catalogue
-from routing.evaluation import Evaluation
-from routing.explanation import filters, refusal, shortlist
+from routing.choice.candidates import Candidates, compile_candidates, match_models
+from routing.choice.evaluation import Evaluation
+from routing.choice.explanation import filters, refusal, shortlist
+from routing.choice.refusals import deadline_expired
 from routing.load import LoadSnapshot
-from routing.placement import size_of
 from routing.profiles import Profile, Profiles
-from routing.refusals import deadline_expired
 
 _kind_of: Final = attrgetter(
     "profile",

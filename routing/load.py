@@ -17,12 +17,12 @@ from typing import Any
 
 from models.decision import Decision
 from models.forecast import LoadReport
-from routing.beliefs import Beliefs
-from routing.changes import Change, Finished, Looked, ReplicasUpdated, Sent, Unreachable
+from routing.beliefs.changes import Change, Finished, Looked, ReplicasUpdated, Sent, Unreachable
+from routing.beliefs.outcome import Outcome
+from routing.beliefs.placement import ReplicaMeta, size_of
+from routing.beliefs.snapshot import Ended, Flight, LoadConfig, LoadSnapshot
+from routing.beliefs.state import Beliefs
 from routing.latency import SURE, Spread
-from routing.outcome import Outcome
-from routing.placement import ReplicaMeta, size_of
-from routing.snapshot import Ended, Flight, LoadConfig, LoadSnapshot
 
 __all__ = ["Flight", "LoadConfig", "LoadSnapshot", "LoadTable", "Outcome", "ReplicaMeta"]
 

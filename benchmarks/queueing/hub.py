@@ -15,10 +15,10 @@ from models.request import Requirements
 from models.task import DataSize
 from routing.catalogue import Catalogue
 from routing.engine import Engine
-from routing.hedging import HedgePolicy
 from routing.latency import Spread
 from routing.load import Flight, LoadConfig, LoadTable, ReplicaMeta
 from routing.profiles import load_profiles
+from routing.protection.hedging import HedgePolicy
 from tests.support.cards import a_card
 
 _PROFILES: Final = load_profiles((Path(__file__).parents[2] / "config" / "profiles.yaml").read_text())

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from benchmarks.queueing.traces import Trace
 from models.forecast import LoadReport
-from routing.sketch import ServiceSketch
+from routing.trials.sketch import ServiceSketch
 
 BOOT: Final = "boot"
 

@@ -11,8 +11,8 @@ from models.errors import DeadlineExpired, Shed
 from models.forecast import LoadReport
 from models.metrics import Meter
 from models.request import Requirements
-from routing.admission import Admission, AdmissionConfig, Entry, State
-from routing.places import Places, PlacesConfig, Usage
+from routing.protection.admission import Admission, AdmissionConfig, Entry, State
+from routing.protection.places import Places, PlacesConfig, Usage
 
 _MEASURE_EVERY_NS: Final = 50_000_000
 _INSIDE: Final = State.INSIDE
@@ -48,8 +48,8 @@ class AdmissionDoor:
         return self._core.waiting
 
     def admitted(self, wanted: Requirements) -> Stay:
-        """Wait until the request may go, in the order that `routing/admission.py` says. Raises Shed as soon
-        as it cannot be in time.
+        """Wait until the request may go, in the order that `routing/protection/admission.py` says. Raises
+        Shed as soon as it cannot be in time.
         """
         return Stay(self, wanted)
 

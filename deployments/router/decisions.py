@@ -16,9 +16,9 @@ from models.metrics import Meter
 from models.request import Requirements
 from routing.catalogue import Catalogue
 from routing.engine import Engine
-from routing.ladder import rungs
 from routing.latency import Spread
 from routing.load import LoadTable
+from routing.protection.ladder import rungs
 
 
 class Decisions:

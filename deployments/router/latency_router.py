@@ -1,6 +1,6 @@
 """A `RequestRouter` for any Serve application: a call goes to the replica that will be done with it first.
 
-What it believes and how it chooses is `routing/replica_choice.py`; here is how Serve is watched and obeyed.
+What it believes and how it chooses is `routing/ticketless/`; here is how Serve is watched and obeyed.
 Every call is timed from its own send to its own completion, on either transport; Serve's own callbacks come
 in an order that depends on the transport, and none of them tells an answer from an exception.
 
@@ -27,8 +27,8 @@ from ray.serve.config import RequestRouterConfig
 from ray.serve.exceptions import RequestCancelledError
 from ray.serve.request_router import FIFOMixin, PendingRequest, RequestRouter, RunningReplica
 
-from routing.replica_belief import Flight
-from routing.replica_choice import CallEnd, ChoiceConfig, ReplicaChoice
+from routing.ticketless.choice import CallEnd, ChoiceConfig, ReplicaChoice
+from routing.ticketless.replica import Flight
 
 _FLIGHT: Final = "_latency_router_flight"
 _TRIED: Final = "_latency_router_tried"

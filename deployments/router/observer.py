@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from models.outcome import DecisionOutcome
-from routing.analytics import Analytics
 from routing.catalogue import Catalogue
-from routing.experiments import Experiments
-from routing.trials import TrialReport, Trials
+from routing.trials.analytics import Analytics
+from routing.trials.experiments import Experiments
+from routing.trials.running import TrialReport, Trials
 
 
 class Observer:

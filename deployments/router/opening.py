@@ -28,11 +28,11 @@ from deployments.router.routed_pools import RoutedPools
 from messaging.ports import EventBus
 from models.metrics import Meter
 from models.outcome import DecisionOutcome
-from routing.admission import AdmissionConfig
 from routing.engine import Engine
-from routing.experiments import Experiments, load_experiments
 from routing.load import LoadTable
-from routing.places import Usage, usage_of
+from routing.protection.admission import AdmissionConfig
+from routing.protection.places import Usage, usage_of
+from routing.trials.experiments import Experiments, load_experiments
 
 
 def _forget(_outcome: DecisionOutcome) -> None:

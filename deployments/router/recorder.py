@@ -20,8 +20,8 @@ from routing.catalogue import Catalogue
 from routing.engine import Engine
 from routing.load import LoadSnapshot, LoadTable
 from routing.profiles import load_profiles
-from routing.recording import End, Header, Line, Made, encode
-from routing.tape import Tape
+from routing.recordings.recording import End, Header, Line, Made, encode
+from routing.recordings.tape import Tape
 
 HOUR_S: Final = 3600.0
 QUEUE: Final = 100_000

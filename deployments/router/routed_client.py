@@ -25,7 +25,7 @@ from models.metrics import Meter
 from models.outcome import Assignment, DecisionOutcome
 from models.request import Requirements
 from routing.catalogue import Catalogue
-from routing.experiments import Experiments
+from routing.trials.experiments import Experiments
 
 
 class RoutedClient:

@@ -2,8 +2,8 @@
 
 A replica that refused, was busy, lost or failed costs one more attempt on another one inside the deadline, as
 far as the retry budget goes. A first call that will probably miss its deadline gets a second one beside it,
-as `routing/hedging.py` says; the first answer counts and the other call is stopped. Inference has no side
-effects, so a second call is safe even where nobody knows how far the first one got.
+as `routing/protection/hedging.py` says; the first answer counts and the other call is stopped. Inference has
+no side effects, so a second call is safe even where nobody knows how far the first one got.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from models.answer import Answer
 from models.decision import Decision, Execution
 from models.errors import HubError, NoModelMatches, NothingFeasible, ReplicaError
 from models.metrics import Meter
-from routing.budget import RETRIES, AttemptBudget
-from routing.hedging import HedgePolicy
+from routing.protection.budget import RETRIES, AttemptBudget
+from routing.protection.hedging import HedgePolicy
 
 
 class SecondCalls:

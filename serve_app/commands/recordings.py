@@ -14,8 +14,8 @@ from rich.table import Table
 from serve_app.commands.options import Token, Url, User, client
 
 if TYPE_CHECKING:
-    from routing.comparison import Comparison
-    from routing.replay import Replay
+    from routing.recordings.replay import Replay
+    from routing.trials.comparison import Comparison
 
 
 def record(
@@ -58,7 +58,7 @@ def replay(
     Without options the decisions must come out as recorded, bit for bit; exit code 1 shows the first that
     does not. With another profile, show what it would have chosen instead.
     """
-    from routing.replay import Replay
+    from routing.recordings.replay import Replay
     from serve_app.recording_file import read_lines
 
     console = Console()
@@ -73,7 +73,7 @@ def replay(
 
 
 def _verify(console: Console, replay: Replay) -> None:
-    from routing.replay import difference
+    from routing.recordings.replay import difference
 
     count = 0
     for count, again in enumerate(replay.decisions(), start=1):
@@ -86,7 +86,7 @@ def _verify(console: Console, replay: Replay) -> None:
 
 
 def _compare(console: Console, replay: Replay) -> None:
-    from routing.comparison import Comparison
+    from routing.trials.comparison import Comparison
 
     total = Comparison()
     for again in replay.decisions():

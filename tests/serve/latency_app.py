@@ -13,8 +13,8 @@ from ray.serve.config import RequestRouterConfig
 from ray.serve.handle import DeploymentHandle
 
 from deployments.router.latency_router import LatencyRouter
-from routing.replica_belief import Flight
-from routing.replica_choice import CallEnd
+from routing.ticketless.choice import CallEnd
+from routing.ticketless.replica import Flight
 from tests.serve import latency_notes
 
 CAPACITY: Final = 16

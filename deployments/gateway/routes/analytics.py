@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query
 from deployments.gateway.access import Admin
 from deployments.gateway.services import Hub
 from models.base import Frozen
-from routing.analytics import MINUTES_KEPT, Breakdown
-from routing.trials import TrialReport
+from routing.trials.analytics import MINUTES_KEPT, Breakdown
+from routing.trials.running import TrialReport
 
 router = APIRouter(prefix="/api/v1/routing", tags=["routing"])
 

@@ -22,7 +22,7 @@ from models.prediction import Lineage
 from models.principal import Principal
 from models.request import Ask, InferAsk, Requirements
 from models.task import task_named
-from routing.ladder import reserve_ms
+from routing.protection.ladder import reserve_ms
 
 router = APIRouter(prefix="/api/v1", tags=["inference"])
 

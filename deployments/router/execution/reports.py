@@ -12,8 +12,8 @@ from deployments.router.replies import Refusal
 from models.card import ModelCard
 from models.errors import HubError
 from models.forecast import InferCall, InferReply, LoadReport
-from routing.placement import size_of
-from routing.sketch import ServiceSketch, Typical
+from routing.beliefs.placement import size_of
+from routing.trials.sketch import ServiceSketch, Typical
 
 _UNKNOWN: Final = Typical(0.0, 0.0)
 

@@ -42,8 +42,8 @@ from models.secret import SecretRef
 from models.strategy import Strategy
 from models.task import CONTEXT_FEATURES, WINDOW
 from routing.catalogue import Catalogue as RoutingCatalogue
-from routing.experiments import load_experiments
 from routing.load import LoadTable
+from routing.trials.experiments import load_experiments
 from storage.memory import MemoryFastStore
 from storage.ports import FastStore
 

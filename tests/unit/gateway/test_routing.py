@@ -11,7 +11,7 @@ from models.outcome import OK, Assignment, DecisionOutcome
 from models.request import Requirements
 from models.task import DataSize
 from routing.catalogue import Catalogue
-from routing.recording import Decided, End, Header, decode
+from routing.recordings.recording import Decided, End, Header, decode
 from tests.support.cards import a_card
 from tests.support.eventually import eventually
 from tests.unit.gateway.doubles import TestHub, decision

@@ -13,8 +13,8 @@ from models.errors import DeadlineExpired, Shed
 from models.metrics import MemoryMeter
 from models.request import Priority, Requirements
 from models.task import DataSize
-from routing.admission import AdmissionConfig
-from routing.places import PlacesConfig, Usage
+from routing.protection.admission import AdmissionConfig
+from routing.protection.places import PlacesConfig, Usage
 from tests.support.virtual_loop import run_virtual
 
 CONFIG = AdmissionConfig(critical_share=0.0, max_waiting=8)

@@ -11,7 +11,7 @@ from ray.exceptions import RayActorError, TaskCancelledError
 from ray.serve.exceptions import RequestCancelledError
 
 from deployments.router.latency_router import LatencyRouter, _actor_end, _grpc_end, _watch_reader
-from routing.replica_choice import CallEnd
+from routing.ticketless.choice import CallEnd
 from tests.support.virtual_loop import run_virtual
 
 ADMITTED, TURNED_AWAY = SimpleNamespace(accepted=True), SimpleNamespace(accepted=False)

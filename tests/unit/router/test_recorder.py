@@ -14,8 +14,8 @@ from deployments.router.recorder import Recorder
 from models.errors import AlreadyRecording
 from routing.catalogue import Catalogue
 from routing.load import LoadTable, Outcome
-from routing.recording import Decided, End, Header, decode
-from routing.replay import Replay, difference
+from routing.recordings.recording import Decided, End, Header, decode
+from routing.recordings.replay import Replay, difference
 from tests.unit.routing.taped import CARDS, REPLICAS
 from tests.unit.routing.worlds import PROFILES_YAML, START_MS, a_report, wants
 
@@ -63,10 +63,10 @@ async def test_a_recording_made_while_calls_go_on_replays_exactly() -> None:
     process = Process()
     process.call(30)
     recording = asyncio.create_task(process.record(0.3))
-    for _ in range(40):
+    while not recording.done():
         process.call(5)
         await asyncio.sleep(0)
-    lines = await recording
+    lines = recording.result()
     process.call(5)
     header, *_, end = decode(lines)
 

@@ -8,7 +8,7 @@ import pytest
 
 from models.decision import Degradation
 from models.errors import InferenceFailed, NothingFeasible
-from routing.budget import RETRIES
+from routing.protection.budget import RETRIES
 from tests.support.cards import a_card
 from tests.unit.router.test_routed_client import Hub, ScriptedPools, a_hub
 

@@ -17,9 +17,9 @@ from models.errors import UnknownProfile
 from models.metrics import MemoryMeter
 from routing.catalogue import Catalogue
 from routing.engine import Engine
-from routing.experiments import load_experiments
 from routing.load import LoadTable, ReplicaMeta
 from routing.profiles import load_profiles
+from routing.trials.experiments import load_experiments
 from tests.support.eventually import eventually
 from tests.unit.router.test_routed_client import CARDS, FixedCatalogue, ScriptedPools, wanted, windows
 

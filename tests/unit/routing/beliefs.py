@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from models.card import ModelCard
 from models.forecast import LoadReport
+from routing.beliefs.replica import Standing
 from routing.load import LoadSnapshot, LoadTable, Outcome
-from routing.replica import Standing
 from tests.support.cards import a_card
 from tests.unit.routing.worlds import START_MS, a_decision, a_report
 

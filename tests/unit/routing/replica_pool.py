@@ -12,8 +12,8 @@ from random import Random
 
 import numpy as np
 
-from routing.replica_belief import Flight
-from routing.replica_choice import CallEnd, ChoiceConfig, ReplicaChoice
+from routing.ticketless.choice import CallEnd, ChoiceConfig, ReplicaChoice
+from routing.ticketless.replica import Flight
 
 SLOTS = 2
 MEAN_MS = 150.0

@@ -14,8 +14,8 @@ from models.errors import HubError
 from routing.catalogue import Catalogue
 from routing.engine import Engine
 from routing.load import Flight, LoadConfig, LoadTable, Outcome
-from routing.recording import Header, Line, Made, encode
-from routing.tape import Tape
+from routing.recordings.recording import Header, Line, Made, encode
+from routing.recordings.tape import Tape
 from tests.support.cards import a_card
 from tests.unit.routing.worlds import (
     PROFILE_NAMES,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from models.errors import Shed
 from models.request import Priority, Requirements
 from models.task import DataSize
-from routing.admission import Admission, AdmissionConfig, Entry, Reason, State
+from routing.protection.admission import Admission, AdmissionConfig, Entry, Reason, State
 
 MS = 1_000_000
 CRITICAL, BULK = Priority.CRITICAL, Priority.BULK

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from models.decision import CandidateView, Degradation
 from models.outcome import OK, DecisionOutcome
-from routing import analytics as module
-from routing.analytics import MINUTES_KEPT, Analytics
-from routing.tally import ACCURACY, Tally, regret_ms
+from routing.trials import analytics as module
+from routing.trials.analytics import MINUTES_KEPT, Analytics
+from routing.trials.tally import ACCURACY, Tally, regret_ms
 from tests.support.cards import a_card
 from tests.unit.routing.worlds import START_MS, a_decision
 

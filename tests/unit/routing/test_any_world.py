@@ -75,7 +75,7 @@ def test_few_rows_are_chosen_among_as_many_are(world: World) -> None:
     """Number by number or by arrays: the same choice, bit for bit."""
     table = world.table()
     by_numbers = outcome(world, table, now_ns=world.now_ns)
-    with patch("routing.few.FEW", 0):
+    with patch("routing.choice.few.FEW", 0):
         assert outcome(world, table, now_ns=world.now_ns, engine=Engine(the_profiles())) == by_numbers
 
 

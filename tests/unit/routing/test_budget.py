@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.budget import HEDGES, RETRIES, AttemptBudget, BudgetConfig
+from routing.protection.budget import HEDGES, RETRIES, AttemptBudget, BudgetConfig
 
 S = 1_000_000_000
 

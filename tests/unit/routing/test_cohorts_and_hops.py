@@ -7,9 +7,9 @@ import math
 
 import pytest
 
-from routing.cohorts import CohortBeliefs
-from routing.hops import HopConfig, Hops
-from routing.placement import Placement
+from routing.beliefs.cohorts import CohortBeliefs
+from routing.beliefs.hops import HopConfig, Hops
+from routing.beliefs.placement import Placement
 from tests.support.cards import a_card
 from tests.unit.routing.worlds import holding
 

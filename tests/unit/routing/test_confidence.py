@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.confidence import Moments, difference, half_width
+from routing.trials.confidence import Moments, difference, half_width
 
 Draw = Callable[[Random], float]
 RUNS, LOOKS, FIRST = 120, 1_200, 100

@@ -15,9 +15,9 @@ from models.card import ModelStatus
 from models.errors import ConfigError
 from models.outcome import OK, Assignment, DecisionOutcome
 from routing.catalogue import Catalogue
-from routing.experiments import Experiments, Metric, load_experiments
 from routing.filters.status import StatusFilter
-from routing.trials import CHECK_EVERY, TrialReport, Trials, Verdict
+from routing.trials.experiments import Experiments, Metric, load_experiments
+from routing.trials.running import CHECK_EVERY, TrialReport, Trials, Verdict
 from tests.support.cards import a_card
 from tests.unit.routing.worlds import PROFILE_NAMES, a_decision, wants
 

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.fair_queue import FORMER_KEPT, FairQueue, Place
+from routing.protection.fair_queue import FORMER_KEPT, FairQueue, Place
 
 TENANTS = ("a", "b", "c")
 ARRIVALS = st.lists(st.tuples(st.sampled_from(TENANTS), st.integers(0, 30)), max_size=40)

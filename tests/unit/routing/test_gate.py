@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from routing.gate import ERRORS, UNREACHABLE, Ejection, ErrorGate, GateConfig, barred
+from routing.beliefs.gate import ERRORS, UNREACHABLE, Ejection, ErrorGate, GateConfig, barred
 
 CONFIG = GateConfig()
 SECOND = 1_000_000_000

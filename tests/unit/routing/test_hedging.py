@@ -9,9 +9,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from models.decision import Decision
-from routing.budget import BudgetConfig
-from routing.hedging import HedgeConfig, HedgePolicy, p_miss
 from routing.latency import Ratios, Spread, sigma_of
+from routing.protection.budget import BudgetConfig
+from routing.protection.hedging import HedgeConfig, HedgePolicy, p_miss
 from tests.support.cards import a_card
 from tests.unit.routing.worlds import a_decision
 

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
+from routing.beliefs.placement import UNKNOWN_SERVICE_MS
 from routing.load import Outcome
-from routing.placement import UNKNOWN_SERVICE_MS
 from tests.support.cards import a_card
 from tests.unit.routing.beliefs import CARD, answered, learned, ns, service_ms, standing, tail
 from tests.unit.routing.worlds import a_decision, a_report, a_table, holding

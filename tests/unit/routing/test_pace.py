@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.pace import LONGEST_DOUBLINGS, Pace, PaceConfig
+from routing.beliefs.pace import LONGEST_DOUBLINGS, Pace, PaceConfig
 
 CONFIG = PaceConfig()
 START_MS = 1e12

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.load import LoadTable, ReplicaMeta
-from routing.places import Places, PlacesConfig, Usage, usage_of
+from routing.protection.places import Places, PlacesConfig, Usage, usage_of
 
 
 def settled(usage: Usage, *, inside: int = 0, config: PlacesConfig | None = None) -> int:

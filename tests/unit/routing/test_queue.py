@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.queue import MOST_CALLS, Queue, ReportOrder
+from routing.beliefs.queue import MOST_CALLS, Queue, ReportOrder
 from tests.unit.routing.worlds import a_report
 
 TAU_MS = 300.0

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routing.beliefs.reliability import RIGHT, Reliability
 from routing.latency import Ratios
-from routing.reliability import RIGHT, Reliability
 
 shares = st.floats(0.0, 1.0)
 

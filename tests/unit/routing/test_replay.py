@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from models.errors import ConfigError, Malformed, UnknownProfile
 from models.forecast import LoadReport
-from routing.changes import Finished
-from routing.comparison import Comparison, batch_means_error
+from routing.beliefs.changes import Finished
+from routing.beliefs.outcome import Outcome
 from routing.load import LoadTable
-from routing.outcome import Outcome
-from routing.recording import Choice, Decided, Line, Made, decode, encode
-from routing.replay import Replay, apply, difference
-from routing.tape import Tape
+from routing.recordings.recording import Choice, Decided, Line, Made, decode, encode
+from routing.recordings.replay import Replay, apply, difference
+from routing.recordings.tape import Tape
+from routing.trials.comparison import Comparison, batch_means_error
 from tests.unit.routing.taped import Stretch, a_header, recorded
 from tests.unit.routing.worlds import PROFILES_YAML
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from routing.replica_belief import Flight
-from routing.replica_choice import CallEnd, ChoiceConfig, ReplicaChoice
-from routing.service_time import delay
-from routing.slots import SlotsGuess, guesses_up_to
+from routing.ticketless.choice import CallEnd, ChoiceConfig, ReplicaChoice
+from routing.ticketless.replica import Flight
+from routing.ticketless.service_time import delay
+from routing.ticketless.slots import SlotsGuess, guesses_up_to
 from tests.unit.routing.replica_pool import ReplicaPool
 
 MS = 1_000_000

@@ -8,8 +8,8 @@ import math
 import pytest
 
 from models.card import ModelCard
-from routing.placement import Placement, ReplicaMeta
-from routing.speeds import DEPTHS, STEP_MS, SpeedConfig, Speeds, depth_of
+from routing.beliefs.placement import Placement, ReplicaMeta
+from routing.beliefs.speeds import DEPTHS, STEP_MS, SpeedConfig, Speeds, depth_of
 from tests.support.cards import a_card
 from tests.unit.routing.worlds import holding
 

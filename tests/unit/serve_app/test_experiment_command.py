@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from models.errors import BadValue
-from routing.experiments import Experiments
-from routing.trials import TrialReport
+from routing.trials.experiments import Experiments
+from routing.trials.running import TrialReport
 from serve_app.cli import app
 from serve_app.client import HubClient
 from serve_app.commands import experiment

@@ -24,8 +24,8 @@ from pydantic import Field
 from models.base import Frozen
 from models.errors import Shed
 from models.request import Priority, Requirements
-from routing.fair_queue import FairQueue, Place
-from routing.turnover import Turnover, kind_of
+from routing.protection.fair_queue import FairQueue, Place
+from routing.protection.turnover import Turnover, kind_of
 
 ORDER: Final = (Priority.CRITICAL, Priority.BULK)
 """What goes first."""

@@ -20,9 +20,9 @@ from pydantic import Field
 
 from models.base import Frozen
 from models.bounds import Positive
+from routing.beliefs.pace import NOISE
+from routing.beliefs.placement import SIZES, GroupKey, Placement
 from routing.latency import Floats, Ratios, Spread, faded, seed_tail, sigma_of
-from routing.pace import NOISE
-from routing.placement import SIZES, GroupKey, Placement
 
 STEP_MS: Final = 250.0
 _DEPTHS: Final = (1.0, 2.0, 4.0)

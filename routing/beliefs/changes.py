@@ -1,7 +1,7 @@
 """Everything that changes a load table, as values: what is written down so that a decision can be made again.
 
 A load table's beliefs follow from its changes in their order, and from nothing else: whoever takes a table
-through the same changes (`routing.replay.apply`) holds the same beliefs, bit for bit.
+through the same changes (`routing.recordings.replay.apply`) holds the same beliefs, bit for bit.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.forecast import LoadReport
-from routing.outcome import Outcome
-from routing.placement import ReplicaMeta
+from routing.beliefs.outcome import Outcome
+from routing.beliefs.placement import ReplicaMeta
 
 
 @dataclass(frozen=True, slots=True)

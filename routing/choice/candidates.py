@@ -17,15 +17,15 @@ from models.card import ModelKey
 from models.decision import Decision, Degradation, Execution, FilterCount, Promise
 from models.request import Requirements
 from models.task import INTERVAL_LEVELS
+from routing.beliefs.gate import Barred, Ejection, barred
+from routing.beliefs.placement import Cohort, Indices, Placement
 from routing.catalogue import Catalogue
-from routing.few import Few
-from routing.gate import Barred, Ejection, barred
+from routing.choice.few import Few
+from routing.choice.refusals import empty_catalogue, no_model_matches
 from routing.latency import Floats
 from routing.load import LoadSnapshot
-from routing.placement import Cohort, Indices, Placement
 from routing.plugin import Filter, Traits
 from routing.profiles import Profile
-from routing.refusals import empty_catalogue, no_model_matches
 
 SEEDS: Final = 1 << 53
 """Seeds are drawn below this."""

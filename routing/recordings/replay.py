@@ -14,12 +14,12 @@ from typing import Any, Final
 from models.card import ModelKey
 from models.decision import Decision, Promise
 from models.errors import HubError, Malformed
+from routing.beliefs.changes import Change, Finished, Looked, ReplicasUpdated, Sent, Unreachable
 from routing.catalogue import Catalogue
-from routing.changes import Change, Finished, Looked, ReplicasUpdated, Sent, Unreachable
 from routing.engine import SEED_BITS, Engine
 from routing.load import Flight, LoadTable
 from routing.profiles import load_profiles
-from routing.recording import Asked, Base, Cards, Choice, Decided, Header, Line, decode
+from routing.recordings.recording import Asked, Base, Cards, Choice, Decided, Header, Line, decode
 
 ID_BITS: Final = 128
 

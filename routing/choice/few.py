@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from routing.beliefs.placement import Indices
 from routing.latency import Floats
-from routing.placement import Indices
 from routing.plugin import LiveScorer
 
 FEW: Final = 16

@@ -14,10 +14,10 @@ from typing import Protocol
 from models.decision import Decision
 from models.errors import HubError
 from models.request import Requirements
+from routing.beliefs.changes import Change
 from routing.catalogue import Catalogue
-from routing.changes import Change
 from routing.load import LoadSnapshot, LoadTable
-from routing.recording import Asked, Base, Cards, Choice, Decided, Header, Line, Made
+from routing.recordings.recording import Asked, Base, Cards, Choice, Decided, Header, Line, Made
 
 Write = Callable[[Line | Made], None]
 """Must be safe on any thread, quick, and must not raise."""

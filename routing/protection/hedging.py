@@ -19,7 +19,7 @@ from pydantic import Field
 
 from models.base import Frozen
 from models.decision import Decision
-from routing.budget import HEDGES, AttemptBudget, BudgetConfig
+from routing.protection.budget import HEDGES, AttemptBudget, BudgetConfig
 
 _LATER: Final = 0.25
 """A call is looked at again when it has been out for a quarter longer."""

@@ -20,10 +20,10 @@ from random import Random
 from statistics import median_low
 from typing import Final
 
-from routing.gate import barred
-from routing.replica_belief import BeliefConfig, Flight, ReplicaBelief
-from routing.service_time import Middle
-from routing.slots import SlotsGuess, guesses_up_to
+from routing.beliefs.gate import barred
+from routing.ticketless.replica import BeliefConfig, Flight, TimedReplica
+from routing.ticketless.service_time import Middle
+from routing.ticketless.slots import SlotsGuess, guesses_up_to
 
 _NEVER_SEEN_MS: Final = 1.0
 
@@ -53,7 +53,7 @@ class ReplicaChoice:
 
     def __init__(self, config: ChoiceConfig | None = None) -> None:
         self._config = config or ChoiceConfig()
-        self._replicas: dict[str, ReplicaBelief] = {}
+        self._replicas: dict[str, TimedReplica] = {}
         self._slots = SlotsGuess([self._config.slots or 1])
         self._pool = _never_seen(self._slots)
 
@@ -135,13 +135,13 @@ class ReplicaChoice:
         """How many calls a replica is believed to run at once."""
         return self._slots.guesses[self._slots.best]
 
-    def _healthy(self, asked: Sequence[ReplicaBelief], now_ns: int) -> list[ReplicaBelief]:
+    def _healthy(self, asked: Sequence[TimedReplica], now_ns: int) -> list[TimedReplica]:
         causes = [belief.ejection(self._pool, now_ns) for belief in asked]
         ejections = {number: cause for number, cause in enumerate(causes) if cause is not None}
         out = barred(range(len(asked)), ejections, self._config.gate, now_ns).replicas
         return [belief for number, belief in enumerate(asked) if number not in out]
 
-    def _quickest(self, ready: Sequence[ReplicaBelief], now_ns: int, rng: Random) -> ReplicaBelief:
+    def _quickest(self, ready: Sequence[TimedReplica], now_ns: int, rng: Random) -> TimedReplica:
         """Random among the least busy of those done first, so that callers who know the same differ."""
         expected_ms = [belief.expected_ms(self._pool, now_ns) for belief in ready]
         bound_ms = min(expected_ms) * (1.0 + self._config.tie)
@@ -157,8 +157,8 @@ class ReplicaChoice:
             self._pool = _never_seen(self._slots)
             self._replicas = {}
 
-    def _new(self, name: str) -> ReplicaBelief:
-        return ReplicaBelief(name, 1, self._slots.guesses, self._config)
+    def _new(self, name: str) -> TimedReplica:
+        return TimedReplica(name, 1, self._slots.guesses, self._config)
 
     def _find_middle(self) -> None:
         """The service times in the middle of those replicas that answered when they were last called."""

@@ -14,12 +14,12 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from models.decision import Promise
-from routing.candidates import SEEDS, Candidates
 from routing.catalogue import Mask
-from routing.few import Few
+from routing.choice.candidates import SEEDS, Candidates
+from routing.choice.few import Few
+from routing.choice.pairs import Pairs
 from routing.latency import Completion
 from routing.load import LoadSnapshot
-from routing.pairs import Pairs
 from routing.profiles import Profile
 
 _MIX: Final = 0x9E3779B97F4A7C15

@@ -12,14 +12,14 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from models.forecast import LoadReport
-from routing.cohorts import CohortBeliefs
-from routing.hops import HopConfig, Hops
-from routing.outcome import AGAINST_REPLICA, Outcome
-from routing.placement import Placement
-from routing.reliability import RIGHT, Reliability
-from routing.replica import ReplicaBelief
-from routing.snapshot import Ended, Flight
-from routing.speeds import Place, SpeedConfig, Speeds
+from routing.beliefs.cohorts import CohortBeliefs
+from routing.beliefs.hops import HopConfig, Hops
+from routing.beliefs.outcome import AGAINST_REPLICA, Outcome
+from routing.beliefs.placement import Placement
+from routing.beliefs.reliability import RIGHT, Reliability
+from routing.beliefs.replica import ReplicaBelief
+from routing.beliefs.snapshot import Ended, Flight
+from routing.beliefs.speeds import Place, SpeedConfig, Speeds
 
 _LONGEST_MS: Final = 600_000.0
 """A service time beyond ten minutes is no measurement."""

@@ -12,7 +12,7 @@ from typing import Final
 from models.base import Frozen
 from models.errors import UnknownProfile
 from models.outcome import DecisionOutcome
-from routing.tally import Figures, Tally
+from routing.trials.tally import Figures, Tally
 
 MINUTES_KEPT: Final = 15
 CELLS_KEPT: Final = 4096

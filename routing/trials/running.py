@@ -13,8 +13,8 @@ from typing import Final
 
 from models.base import Frozen
 from models.outcome import OK, DecisionOutcome
-from routing.confidence import Interval, Moments, difference
-from routing.experiments import Experiments, Metric, Spec, arms_of
+from routing.trials.confidence import Interval, Moments, difference
+from routing.trials.experiments import Experiments, Metric, Spec, arms_of
 
 CHECK_EVERY: Final = 64
 """Observations of an arm between two looks at whether it does harm."""

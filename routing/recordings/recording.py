@@ -25,8 +25,8 @@ from models.card import ModelCard
 from models.decision import Decision
 from models.errors import Malformed
 from models.request import Requirements
+from routing.beliefs.changes import Change, Finished, Looked, ReplicasUpdated, Sent, Unreachable
 from routing.catalogue import Catalogue
-from routing.changes import Change, Finished, Looked, ReplicasUpdated, Sent, Unreachable
 from routing.load import LoadConfig
 
 FORMAT: Final = "central-hub-recording"

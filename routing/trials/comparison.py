@@ -16,7 +16,7 @@ from statistics import fmean, stdev
 from typing import Any, Final
 
 from routing.catalogue import Catalogue
-from routing.replay import Redecided
+from routing.recordings.replay import Redecided
 
 BATCHES: Final = 20
 MEASURES: Final = ("expected_ms", "p_meet", "skill_lower", "cost")

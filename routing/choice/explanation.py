@@ -8,10 +8,10 @@ import numpy as np
 
 from models.decision import CandidateView, FilterCount
 from models.errors import NothingFeasible
+from routing.beliefs.placement import Indices
 from routing.catalogue import Mask
-from routing.evaluation import Evaluation
-from routing.placement import Indices
-from routing.refusals import RETRY_S, nowhere_to_run
+from routing.choice.evaluation import Evaluation
+from routing.choice.refusals import RETRY_S, nowhere_to_run
 
 SHORTLIST: Final = 64
 

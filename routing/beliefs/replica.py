@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from models.base import Frozen
 from models.bounds import Gain, Positive
-from routing.gate import ErrorGate, GateConfig
-from routing.pace import Pace, PaceConfig
-from routing.placement import ReplicaMeta
-from routing.queue import Queue
-from routing.speeds import depth_of
+from routing.beliefs.gate import ErrorGate, GateConfig
+from routing.beliefs.pace import Pace, PaceConfig
+from routing.beliefs.placement import ReplicaMeta
+from routing.beliefs.queue import Queue
+from routing.beliefs.speeds import depth_of
 
 
 class ReplicaConfig(Frozen):

@@ -14,15 +14,15 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from models.card import WarmProfile
-from routing.cohorts import Kind
-from routing.gate import Ejection
+from routing.beliefs.cohorts import Kind
+from routing.beliefs.gate import Ejection
+from routing.beliefs.learning import Learning
+from routing.beliefs.outcome import AGAINST_REPLICA, Outcome
+from routing.beliefs.placement import Placement, ReplicaMeta
+from routing.beliefs.replica import ReplicaBelief, Standing
+from routing.beliefs.snapshot import Ended, Flight, LoadConfig, LoadSnapshot
+from routing.beliefs.speeds import Place
 from routing.latency import Spread
-from routing.learning import Learning
-from routing.outcome import AGAINST_REPLICA, Outcome
-from routing.placement import Placement, ReplicaMeta
-from routing.replica import ReplicaBelief, Standing
-from routing.snapshot import Ended, Flight, LoadConfig, LoadSnapshot
-from routing.speeds import Place
 
 STEP_MS: Final = 4
 """Beliefs fade in steps, so that decisions within one share the work."""

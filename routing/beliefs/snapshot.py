@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 from models.base import Frozen
 from models.forecast import LoadReport
-from routing.gate import Ejection, GateConfig
-from routing.hops import HopConfig
+from routing.beliefs.gate import Ejection, GateConfig
+from routing.beliefs.hops import HopConfig
+from routing.beliefs.outcome import Outcome
+from routing.beliefs.pace import PaceConfig
+from routing.beliefs.placement import Placement
+from routing.beliefs.reliability import Reliability
+from routing.beliefs.replica import ReplicaConfig, Standing
+from routing.beliefs.speeds import Place, SpeedConfig, Spreads
 from routing.latency import Floats, Spread
-from routing.outcome import Outcome
-from routing.pace import PaceConfig
-from routing.placement import Placement
-from routing.reliability import Reliability
-from routing.replica import ReplicaConfig, Standing
-from routing.speeds import Place, SpeedConfig, Spreads
 
 
 class LoadConfig(Frozen):

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from routing.candidates import Candidates
+from routing.beliefs.placement import Indices
 from routing.catalogue import Mask
+from routing.choice.candidates import Candidates
 from routing.latency import Completion, Floats
 from routing.load import LoadSnapshot
-from routing.placement import Indices
 from routing.profiles import Profile
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from routing.gate import UNREACHABLE, Ejection, ErrorGate, GateConfig
-from routing.service_time import NS_PER_MS, Middle, ServiceTime, SpeedMemory, delay, faded
+from routing.beliefs.gate import UNREACHABLE, Ejection, ErrorGate, GateConfig
+from routing.ticketless.service_time import NS_PER_MS, Middle, ServiceTime, SpeedMemory, delay, faded
 
 
 class BeliefConfig(SpeedMemory):
@@ -41,7 +41,7 @@ class Flight:
     retry: bool
 
 
-class ReplicaBelief:
+class TimedReplica:
     """One replica, which takes at most `capacity` calls at once."""
 
     def __init__(self, name: str, capacity: int, guesses: Sequence[int], config: BeliefConfig) -> None:

@@ -1,0 +1,1 @@
+"""Decisions on tape: written down, read back, made again."""

@@ -1,0 +1,1 @@
+"""A choice of replicas alone, for any Serve application: no catalogue, no tickets."""

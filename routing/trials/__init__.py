@@ -1,0 +1,1 @@
+"""What came of decisions: counted for operators, compared between profiles."""
