@@ -26,6 +26,10 @@ class MemoryFastStore:
         self._values[key] = (self._clock() + int(ttl_s * 1e9), value)
         self._bound(self._values, key)
 
+    async def put_many(self, entries: Sequence[tuple[Key, bytes]], *, ttl_s: float) -> None:
+        for key, value in entries:
+            await self.put(key, value, ttl_s=ttl_s)
+
     async def get(self, key: Key) -> bytes | None:
         expires_ns, value = self._values.get(key, (0, b""))
         return value if self._clock() < expires_ns else None

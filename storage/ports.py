@@ -75,6 +75,10 @@ class FastStore(Protocol):
         """Keep JSON under the key for `ttl_s` seconds, in place of what was there."""
         ...
 
+    async def put_many(self, entries: Sequence[tuple[Key, bytes]], *, ttl_s: float) -> None:
+        """Keep several in one round trip; if that fails, some of them may be kept."""
+        ...
+
     async def get(self, key: Key) -> bytes | None:
         """The value, or None if it expired, was lost or never was."""
         ...

@@ -66,7 +66,13 @@ class RedisFastStore:
         self._resting_until = 0.0
 
     async def put(self, key: Key, value: bytes, *, ttl_s: float) -> None:
-        await self._ask(lambda: self._redis.set(str(key), value, px=max(1, int(ttl_s * 1000))))
+        await self._ask(lambda: self._redis.set(str(key), value, px=_ms(ttl_s)))
+
+    async def put_many(self, entries: Sequence[tuple[Key, bytes]], *, ttl_s: float) -> None:
+        commands = self._redis.pipeline(transaction=False)
+        for key, value in entries:
+            commands.set(str(key), value, px=_ms(ttl_s))
+        await self._ask(commands.execute)
 
     async def get(self, key: Key) -> bytes | None:
         value: bytes | None = await self._ask(lambda: self._redis.get(str(key)))
@@ -113,6 +119,10 @@ class RedisFastStore:
 
     def _rest(self, loop: asyncio.AbstractEventLoop) -> None:
         self._resting_until = loop.time() + self._rest_s
+
+
+def _ms(seconds: float) -> int:
+    return max(1, int(seconds * 1000))
 
 
 def _pool(config: RedisConfig) -> BlockingConnectionPool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
@@ -17,6 +18,7 @@ from jwt.utils import base64url_decode
 from pydantic import BaseModel, Field, StrictFloat, StrictInt, StrictStr, ValidationError
 
 from deployments.gateway.keys import PublishedKeys, SharedSecret, VerificationKeys
+from deployments.gateway.verified import VerifiedTokens
 from models.base import Frozen
 from models.errors import HubError, Unauthenticated
 from models.ids import checked_user_id
@@ -81,10 +83,14 @@ class TokenVerifier:
     def __init__(self, config: LocalTokens | IssuedTokens, keys: VerificationKeys | None = None) -> None:
         self._config = config
         self._keys = keys or _keys_of(config)
+        self._known = VerifiedTokens(time.time)
 
     async def verify(self, bearer: str) -> Principal:
         """The principal of a token; Unauthenticated, always in the same words, for anything else."""
         try:
+            known = self._known.find(bearer)
+            if known and await self._keys.find(known.kid) is known.key:
+                return known.principal
             return await self._verified(bearer)
         except (jwt.InvalidTokenError, ValidationError, HubError, ValueError, RecursionError) as error:
             _LOG.info("token refused: %s", type(error).__name__)
@@ -97,7 +103,8 @@ class TokenVerifier:
             raise jwt.InvalidTokenError("algorithm or header parameter refused")
         if str(header.get("typ")).lower() not in TOKEN_TYPES:
             raise jwt.InvalidTokenError("not an access token")
-        key = await self._keys.find(header.get("kid"))
+        kid = header.get("kid")
+        key = await self._keys.find(kid)
         jwt.decode(
             bearer,
             key,
@@ -107,7 +114,11 @@ class TokenVerifier:
             leeway=self._config.leeway_s,
             options={"require": list(_REQUIRED)},
         )
-        return _Claims.model_validate(payload).principal()
+        claims = _Claims.model_validate(payload)
+        principal = claims.principal()
+        expires_s = claims.exp + self._config.leeway_s
+        self._known.keep(bearer, principal, expires_s=expires_s, kid=kid, key=key)
+        return principal
 
 
 def unauthenticated() -> Unauthenticated:

@@ -37,6 +37,14 @@ class FastStoreContract:
 
         assert await store.get(key) == b"2"
 
+    async def test_keeps_many_at_once(self, store: FastStore, unique: Unique) -> None:
+        """Each under its own key, for the same time; none at all is nothing to do."""
+        keys = [Key(unique("t"), "kind", str(number)) for number in range(300)]
+        await store.put_many([(key, f'"{key.id}"'.encode()) for key in keys], ttl_s=60)
+        await store.put_many([], ttl_s=60)
+
+        assert [await store.get(key) for key in keys] == [f'"{key.id}"'.encode() for key in keys]
+
     async def test_a_value_expires(self, store: FastStore, unique: Unique) -> None:
         """After its time to live a value is gone."""
         key = Key(unique("t"), "kind", "id")

@@ -75,6 +75,8 @@ async def test_an_inference_leaves_its_outcome(hub: TestHub) -> None:
         "attempts": 1,
         "inference_ms": 0.5,
         "queue_ms": 0.01,
+        "error": None,
+        "detail": None,
     }
 
 
@@ -112,6 +114,20 @@ async def test_without_the_fast_store_the_request_goes_on(hub: TestHub) -> None:
 
     with pytest.raises(NotFound):
         await log.recall(principal(), "a" * 32)
+
+
+async def test_a_decision_is_at_hand_from_the_first_moment_on(hub: TestHub) -> None:
+    """Before it is in the store, after it is there, and after the end of the task that puts it there."""
+    log = hub.services.decisions
+    await log.remember(principal(), decision("a" * 32))
+    first = await log.recall(principal(), "a" * 32)
+    async with running(log):
+        await eventually(lambda: not log._unkept)
+        assert await log.recall(principal(), "a" * 32) == first
+        await log.remember(principal(), decision("b" * 32))
+
+    other = DecisionLog(store=hub.services.decisions._store, bus=hub.bus, meter=hub.meter)
+    assert (await other.recall(principal(), "b" * 32)).decision_id == "b" * 32
 
 
 @asynccontextmanager

@@ -176,6 +176,7 @@ async def _alices_hub() -> TestHub:
     """A hub where only alice has a decision, a subscription and a signal."""
     hub = await make_hub(time.time_ns() // 10**9 * 10**9)
     await furnish(hub)
+    await hub.services.decisions.flush()
     await write(hub, [claim(), signal(1, epoch=0)])
     return hub
 
