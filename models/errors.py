@@ -30,19 +30,27 @@ An error carries `code` (stable, machine-readable), `retryable` and, where waiti
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from models.base import Frozen
 
+if TYPE_CHECKING:
+    from models.decision import Decision
+
 
 class HubError(Exception):
-    """Base of all deliberate errors. `field` names the offending input, `details` holds structured facts."""
+    """Base of all deliberate errors. `field` names the offending input, `details` holds structured facts.
+
+    `decision` is what had been decided last for the request that failed, set by the process that decided and
+    known there alone.
+    """
 
     code: ClassVar[str] = "internal"
     http_status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
+    decision: Decision | None = None
 
     def __init__(
         self,
@@ -318,7 +326,10 @@ class ConfigError(HubError):
 
 
 class Problem(Frozen):
-    """RFC 9457 body of every HTTP error. `code` is stable; `detail` is for people."""
+    """RFC 9457 body of every HTTP error. `code` is stable; `detail` is for people.
+
+    `decision_id` is there if the request had a decision when it failed: `hub explain` shows it.
+    """
 
     type: str
     title: str
@@ -328,6 +339,7 @@ class Problem(Frozen):
     retryable: bool
     retry_after_s: float | None = None
     field: str | None = None
+    decision_id: str | None = None
     details: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -342,5 +354,6 @@ def problem_of(error: HubError) -> Problem:
         retryable=error.retryable,
         retry_after_s=error.retry_after_s,
         field=error.field,
+        decision_id=error.decision.decision_id if error.decision else None,
         details=error.details,
     )

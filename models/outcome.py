@@ -1,7 +1,7 @@
 """What became of a routed request: the decision it had, whether its promise was kept, and at what expense.
 
 `DecisionOutcome` is what analytics and experiments are told of every request, `RecordedDecision` what is kept
-of an answered one.
+of one that had a decision.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from models.answer import Answer
 from models.base import Frozen
 from models.decision import Decision
+from models.errors import HubError
 from models.request import Requirements
 
 OK = "ok"
@@ -61,13 +62,19 @@ class DecisionOutcome:
 
 
 class OutcomeRecord(Frozen):
-    """How an answer came about: `elapsed_ms` from its decision to the answer, in at most so many attempts."""
+    """How a decided request ended: `elapsed_ms` after its decision, in so many attempts one after the other.
+
+    Of an answer, `inference_ms` and `queue_ms` are what the replica said. Of a failure, `error` is the code
+    and `detail` the text that the caller was given; `met` is false.
+    """
 
     met: bool
     elapsed_ms: float
     attempts: int
-    inference_ms: float
-    queue_ms: float
+    inference_ms: float | None = None
+    queue_ms: float | None = None
+    error: str | None = None
+    detail: str | None = None
 
     @classmethod
     def of(cls, answer: Answer, *, deadline_ns: int) -> OutcomeRecord:
@@ -78,6 +85,16 @@ class OutcomeRecord(Frozen):
             attempts=lineage.attempts,
             inference_ms=lineage.inference_us / 1e3,
             queue_ms=lineage.queue_us / 1e3,
+        )
+
+    @classmethod
+    def failed(cls, error: HubError, decision: Decision, *, now_ns: int) -> OutcomeRecord:
+        return cls(
+            met=False,
+            elapsed_ms=(now_ns - decision.decided_ns) / 1e6,
+            attempts=decision.attempt,
+            error=error.code,
+            detail=error.message,
         )
 
 

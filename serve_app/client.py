@@ -58,8 +58,9 @@ def _refusal(answer: httpx2.Response) -> Refused:
     if answer.headers.get("content-type", "").startswith("application/problem+json"):
         problem = Problem.model_validate(answer.json())
         where = f" (field {problem.field})" if problem.field else ""
+        why = f"; hub explain {problem.decision_id}" if problem.decision_id else ""
         return Refused(
-            f"{problem.status} {problem.code}: {problem.detail}{where}",
+            f"{problem.status} {problem.code}: {problem.detail}{where}{why}",
             field=problem.field,
             retry_after_s=problem.retry_after_s,
             details=problem.details,

@@ -65,7 +65,7 @@ class Attempts:
             yield attempt
             outcome = Outcome.OK
         except HubError as error:
-            outcome = _outcome_of(error)
+            outcome, error.decision = _outcome_of(error), decision
             raise
         finally:
             self._charge(decision.replica, model, outcome)

@@ -32,7 +32,10 @@ def journey(
     clock: Callable[[], int],
     observe: Observe,
 ) -> Iterator[Journey]:
-    """A journey for the block to fill in; its outcome is observed however the block ends."""
+    """A journey for the block to fill in; its outcome is observed however the block ends.
+
+    An error leaves with the decision of the attempt that it ended, which need not be the first.
+    """
     begun_ns, made, outcome = clock(), Journey(), "internal"
     met: bool | None = False
     try:
@@ -40,6 +43,7 @@ def journey(
         outcome, met = OK, clock() <= requirements.deadline_ns
     except HubError as error:
         outcome, met = error.code, None if isinstance(error, InputError) else False
+        made.decision = error.decision = error.decision or made.decision
         raise
     except asyncio.CancelledError:
         outcome, met = "cancelled", None

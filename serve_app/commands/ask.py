@@ -121,16 +121,20 @@ def _print_decision(decision: dict[str, Any]) -> None:
         highlight=False,
     )
     if outcome := decision.get("outcome"):
-        kept = "in time" if outcome["met"] else "too late"
-        console.print(
-            f"  became: answered {kept} after {outcome['elapsed_ms']:.2f} ms, of which it waited "
-            f"{outcome['queue_ms']:.2f} and ran {outcome['inference_ms']:.2f}; attempt {outcome['attempts']}",
-            highlight=False,
-        )
+        console.print(f"  became: {_ended(outcome)}; attempt {outcome['attempts']}", highlight=False)
     for gone in decision["filters"]:
         if gone["removed"]:
             console.print(f"  {gone['name']} removed {gone['removed']}: {gone['reason']}", highlight=False)
     console.print(_shortlist(decision["shortlist"]))
+
+
+def _ended(outcome: dict[str, Any]) -> str:
+    after = f"after {outcome['elapsed_ms']:.2f} ms"
+    if error := outcome["error"]:
+        return f"failed {after} with {error}: {outcome['detail']}"
+    kept = "in time" if outcome["met"] else "too late"
+    waited, ran = f"{outcome['queue_ms']:.2f}", f"{outcome['inference_ms']:.2f}"
+    return f"answered {kept} {after}, of which it waited {waited} and ran {ran}"
 
 
 def _shortlist(rows: list[dict[str, Any]]) -> Table:

@@ -14,7 +14,7 @@ from deployments.gateway.services import Hub, Services
 from models.answer import Answer
 from models.base import Frozen
 from models.decision import Decision, Degradation, Promise
-from models.errors import BadValue, DeadlineExpired, NothingFeasible, ReplicaError
+from models.errors import BadValue, DeadlineExpired, HubError, NothingFeasible, ReplicaError
 from models.forecast import Forecast
 from models.ids import traceparent
 from models.outcome import OutcomeRecord
@@ -108,8 +108,9 @@ async def infer(
         answer = await hub.router.infer(
             requirements, tensors.window, tensors.context, traceparent=trace, unit=caller.user_id
         )
-    except (NothingFeasible, DeadlineExpired, ReplicaError):
-        if ask.inputs is None and (good := await hub.last_good.find(caller.tenant_id, ask)):
+    except HubError as error:
+        await _remember_failure(error, hub, caller)
+        if good := await _stand_in(error, ask, hub, caller):
             return _from_memory(good, age_ms=hub.last_good.age_ms(good), explain=explain)
         raise
     outcome = OutcomeRecord.of(answer, deadline_ns=requirements.deadline_ns)
@@ -149,6 +150,21 @@ def _requirements(ask: Ask, tensors: Tensors | None, hub: Services, caller: Prin
         tenant=caller.tenant_id,
         now_ns=hub.clock(),
     )
+
+
+async def _remember_failure(error: HubError, hub: Services, caller: Principal) -> None:
+    """Record what had been decided, if anything had, with what became of it."""
+    if decision := error.decision:
+        await hub.decisions.remember(
+            caller, decision, OutcomeRecord.failed(error, decision, now_ns=hub.clock())
+        )
+
+
+async def _stand_in(error: HubError, ask: InferAsk, hub: Services, caller: Principal) -> GoodAnswer | None:
+    """The last good answer, where there is one and the hub, not the caller, is why there is none now."""
+    if ask.inputs is None and isinstance(error, (NothingFeasible, DeadlineExpired, ReplicaError)):
+        return await hub.last_good.find(caller.tenant_id, ask)
+    return None
 
 
 def _good(answer: Answer, now_ns: int) -> GoodAnswer:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from models.decision import Decision
-from models.errors import NoModelMatches, NothingFeasible, ReplicaLost
+from models.errors import BadShape, DeadlineExpired, HubError, NoModelMatches, NothingFeasible, ReplicaLost
 from models.task import DataSize
-from tests.unit.gateway.doubles import FORECAST, TestHub, inputs, put_bars
+from tests.unit.gateway.doubles import FORECAST, TestHub, decision, inputs, put_bars
 
 FOUNDING = {
     "model_type": "time_series_forecast",
@@ -146,6 +146,51 @@ async def test_inputs_of_the_caller_are_never_answered_from_memory(hub: TestHub)
     hub.router.fail = NothingFeasible("no replica is fast enough")
 
     assert (await hub.client.post("/api/v1/infer", json=body, headers=hub.auth())).status_code == 503
+
+
+@pytest.mark.parametrize("error", [ReplicaLost("r1 died"), DeadlineExpired("late"), BadShape("short")])
+async def test_a_decided_request_that_fails_leaves_its_record(hub: TestHub, error: HubError) -> None:
+    """The problem names the decision, and the caller reads there what was decided and how it ended."""
+    made = decision("a" * 32, now_ns=hub.clock() - 30_000_000)
+    hub.router.fail, error.decision = error, made
+    answer = await hub.client.post("/api/v1/infer", json=TYPED | {"inputs": inputs()}, headers=hub.auth())
+    kept = await hub.client.get(f"/api/v1/decisions/{answer.json()['decision_id']}", headers=hub.auth())
+
+    assert (answer.status_code, answer.json()["code"]) == (error.http_status, error.code)
+    record = kept.json()
+    outcome = record.pop("outcome")
+    assert Decision.model_validate(record) == made
+    assert outcome == {
+        "met": False,
+        "elapsed_ms": 30.0,
+        "attempts": 1,
+        "inference_ms": None,
+        "queue_ms": None,
+        "error": error.code,
+        "detail": error.message,
+    }
+
+
+async def test_a_failure_answered_from_memory_leaves_its_record(hub: TestHub) -> None:
+    """The caller gets the last good answer; the operator finds why it is not a new one."""
+    await put_bars(hub.feed)
+    body = TYPED | {"symbol": "EURUSD"}
+    await hub.client.post("/api/v1/infer", json=body, headers=hub.auth())
+    hub.router.fail = ReplicaLost("r1 died")
+    hub.router.fail.decision = decision("a" * 32, now_ns=hub.clock())
+    again = await hub.client.post("/api/v1/infer", json=body, headers=hub.auth())
+    kept = await hub.client.get(f"/api/v1/decisions/{'a' * 32}", headers=hub.auth())
+
+    assert (again.status_code, again.json()["degradation"]) == (200, "last_good")
+    assert kept.json()["outcome"]["error"] == "replica_lost"
+
+
+async def test_a_request_refused_before_a_decision_names_none(hub: TestHub) -> None:
+    """There is nothing to explain beyond the refusal itself."""
+    hub.router.fail = NothingFeasible("no replica is fast enough")
+    answer = await hub.client.post("/api/v1/infer", json=TYPED | {"inputs": inputs()}, headers=hub.auth())
+
+    assert (answer.status_code, answer.json()["decision_id"]) == (503, None)
 
 
 async def test_an_impossible_requirement_says_which_and_the_best_on_offer(hub: TestHub) -> None:

@@ -272,6 +272,43 @@ async def test_what_another_replica_cannot_mend_is_not_repeated(error: HubError)
     assert len(hub.pools.sent) == 1
 
 
+async def test_an_error_carries_the_decision_of_the_attempt_that_failed() -> None:
+    """The second one after two attempts, with the replica that the error is about."""
+    hub = a_hub(ScriptedPools(lambda call, ticket: ReplicaBusy(f"{ticket.replica} is full")))
+
+    with pytest.raises(ReplicaBusy) as caught:
+        await hub.infer()
+
+    decision = caught.value.decision
+    assert decision is not None
+    assert (decision.attempt, decision.replica) == (2, hub.pools.tried[1])
+    assert caught.value.message == f"{decision.replica} is full"
+
+
+@pytest.mark.parametrize(
+    "error", [BadShape("window was short"), DeadlineExpired("late"), ReplicaLost("dead")]
+)
+async def test_an_error_of_the_only_attempt_carries_its_decision(error: HubError) -> None:
+    """Also where no second replica could be asked."""
+    hub = a_hub(ScriptedPools(lambda call, ticket: error), replicas=["r1"])
+
+    with pytest.raises(type(error)) as caught:
+        await hub.infer()
+
+    assert caught.value.decision is not None
+    assert (caught.value.decision.attempt, caught.value.decision.replica) == (1, "r1")
+
+
+async def test_an_error_before_the_decision_carries_none() -> None:
+    """Nothing was decided where no replica is there."""
+    hub = a_hub(ScriptedPools(), replicas=[])
+
+    with pytest.raises(NothingFeasible) as caught:
+        await hub.infer()
+
+    assert caught.value.decision is None
+
+
 async def test_a_timeout_stops_the_call() -> None:
     """At the deadline the call is cancelled where it runs, and the caller gets DeadlineExpired."""
     hub = a_hub(ScriptedPools(takes_s=5))
