@@ -1,17 +1,17 @@
 """What the hub adds to a call: routed beside a bare handle, and its HTTP API beside plain FastAPI.
 
 Handles: one process calls one real pool in turn with the routed client and with a bare handle, paced, so that
-both meet the same replicas at the same load. HTTP: the whole hub with tokens, limits and recorded decisions,
-beside a FastAPI deployment that calls the same pool of the same hub by a bare handle; both answer through the
-same proxy, to the same callers, one after the other. No model is held in the callers' own process here: that
-is what `local` is about.
+both meet the same replicas at the same load; nothing else is served there. HTTP: the whole hub with tokens,
+limits and recorded decisions, beside a FastAPI deployment that calls the same pool of the same hub by a bare
+handle; both answer through the same proxy, to the same callers, one after the other. No model is held in the
+callers' own process here: that is what `local` is about.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ import orjson
 from ray import serve
 
 from benchmarks.callers.caller import CallerConfig, build_caller
-from benchmarks.callers.cluster import deployed
+from benchmarks.callers.cluster import serving
 from benchmarks.callers.measured import Measured
 from benchmarks.callers.plain_app import build_plain_app
 from benchmarks.child import Child, child
@@ -36,12 +36,13 @@ from serve_app.access import DAY_S, principal_of
 from serve_app.hub import LocalHub
 from serve_app.launch import local_settings, topics_ready
 from serve_app.local_stack import LocalStack
-from serve_app.settings import HubSettings, read_text, resolved
+from serve_app.settings import HubSettings, load_settings, read_text, resolved
 from serve_app.wiring import APP
 
 MODEL: Final = "naive"
 ROUNDS: Final = 3
-RATE, PACED_S = 100.0, 8.0
+TURNS: Final = 6
+RATE, PACED_S = 100.0, 4.0
 CALLERS, BUSY_S = 16, 8.0
 TRANSPORTS: Final = {"grpc": RouterConfig(pools=(), profiles="").by_reference_from_bytes, "actor": 0}
 """From how many bytes on a call goes by reference: the shipped bound (this one goes by gRPC), or always."""
@@ -50,7 +51,9 @@ _WAYS: Final = ("bare", "routed")
 
 
 def run(report: Report) -> None:
-    """The hub first, then the pool and the callers beside it, which nobody calls meanwhile."""
+    """Handles in a cluster of their own, then the hub with the plain application beside it."""
+    with serving(_callers(load_settings())) as handles:
+        _by_handle(report, handles)
     with LocalStack(progress=_tell) as stack:
         settings = local_settings(stack, "tansu", local_model_ms=0.0)
         topics_ready(settings, create=True)
@@ -61,7 +64,6 @@ def run(report: Report) -> None:
             pool = pool_app(settings.pools[0].name)
             serve.run(build_plain_app(pool, APP, model=f"{MODEL}@1"), name="plain", route_prefix="/plain")
             asyncio.run(_by_http(report, hub.url, settings, stack.run_dir))
-            _by_handle(report, settings)
         finally:
             hub.stop()
 
@@ -133,15 +135,14 @@ def _http_figures(report: Report, measured: dict[str, list[Measured]]) -> None:
     report.add("http_throughput_ratio", middle(ours) / middle(peer), "x, ours over plain (aim >= 0.85)")
 
 
-def _by_handle(report: Report, settings: HubSettings) -> None:
-    handles = deployed(_callers(settings))
+def _by_handle(report: Report, handles: Mapping[str, Any]) -> None:
     ratios = {}
     for transport in TRANSPORTS:
         _tell(f"handles by {transport}")
         caller = handles[f"caller-{transport}"]
         measured: dict[str, list[Measured]] = {way: [] for way in _WAYS}
         _paced(caller, "routed", seconds=3.0)
-        for _ in range(ROUNDS):
+        for _ in range(TURNS):
             for way in _WAYS:
                 measured[way].append(_paced(caller, way, seconds=PACED_S))
                 report.validity.heard(measured[way][-1].lags_ms)
