@@ -17,7 +17,7 @@ from deployments.router.opening import assemble
 from deployments.router.pools import ServePools, ServeResponse
 from deployments.router.routed_client import RoutedClient
 from models.answer import Answer
-from models.card import ModelKey
+from models.card import ModelCard, ModelKey
 from models.decision import Ticket
 from models.forecast import InferCall
 from models.ids import random_id
@@ -82,8 +82,8 @@ class Client:
         return await ServeResponse(handle.options(method_name=method).remote(ticket=ticket)).reply()
 
 
-def a_client(names: Sequence[str], *, by_reference_from: int) -> Client:
-    """A client whose pools are yet to be opened, in the loop that will use it."""
+def a_client(names: Sequence[str], *, by_reference_from: int, cards: Sequence[ModelCard] = CARDS) -> Client:
+    """A client of these models whose pools are yet to be opened, in the loop that will use it."""
     pools = ServePools(
         names,
         by_reference_from=by_reference_from,
@@ -93,7 +93,7 @@ def a_client(names: Sequence[str], *, by_reference_from: int) -> Client:
     router = assemble(
         engine=Engine(load_profiles(PROFILES.read_text(encoding="utf-8"))),
         pools=pools,
-        source=FixedCatalogue(Catalogue.of(CARDS, version=1)),
+        source=FixedCatalogue(Catalogue.of(cards, version=1)),
         load=load_table.TABLE,
         clock=time.time_ns,
         rng=Random(7),
