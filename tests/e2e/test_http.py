@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +19,11 @@ FOUNDING = {
     "data_size": "large",
     "latency_requirement": "< 100ms",
     "accuracy_requirement": "> 95%",
+}
+TWO_WINDOWS = {
+    "task": "time_series_forecast",
+    "min_accuracy": 0.9,
+    "inputs": {"window": [[0.0001, -0.0001] * 128] * 2, "context": [[0.0] * 8] * 2},
 }
 
 
@@ -53,13 +61,7 @@ def test_founding_words_are_routed_as_written(hub: UpHub) -> None:
 
 def test_inference_answers_with_the_promise_it_kept(hub: UpHub) -> None:
     """Inputs in, one forecast per window out, with the level that was asked for."""
-    body = {
-        "task": "time_series_forecast",
-        "min_accuracy": 0.9,
-        "inputs": {"window": [[0.0001, -0.0001] * 128] * 2, "context": [[0.0] * 8] * 2},
-    }
-
-    status, answer = _curl(hub, "/api/v1/infer", body, _bearer(hub))
+    status, answer = _curl(hub, "/api/v1/infer", TWO_WINDOWS, _bearer(hub))
 
     assert status == 200, answer
     assert len(answer["forecasts"]) == 2
@@ -133,3 +135,26 @@ def test_discovery_is_for_admins(hub: UpHub) -> None:
     assert topics["status"] == "success"
     assert topics["domain"] == "user"
     assert "user.signals" in json.dumps(topics["topics"])
+
+
+def test_what_the_hub_decides_is_recorded_and_decided_again(hub: UpHub, tmp_path: Path) -> None:
+    """Bit for bit by the recorded profiles; by a cheaper one with what would have changed."""
+    file = str(tmp_path / "traffic.jsonl.gz")
+    asked = TWO_WINDOWS | {"routing_strategy": "performance_optimized"}
+    with ThreadPoolExecutor(1) as pool, hub.client("recorded") as client:
+        recording = pool.submit(hub.command, "record", file, "--seconds", "2")
+        answered = 0
+        while not recording.done():
+            answered += bool(client.call("POST", "/api/v1/infer", body=asked))
+    recorded = recording.result()
+    same = hub.command("replay", file)
+    cheaper = hub.command("replay", file, "--profile", "cost_optimized")
+
+    assert recorded.returncode == 0, recorded.stdout + recorded.stderr
+    assert same.returncode == 0, same.stdout + same.stderr
+    reproduced = re.search(r"(\d[\d,]*) decisions reproduced, bit for bit", same.stdout)
+    assert reproduced, same.stdout
+    assert 10 <= int(reproduced[1].replace(",", "")) <= answered
+    assert cheaper.returncode == 0, cheaper.stdout + cheaper.stderr
+    assert "would have gone elsewhere" in cheaper.stdout
+    assert "standard error" in cheaper.stdout
