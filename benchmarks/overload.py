@@ -4,6 +4,9 @@ Half to five times of what the replicas can serve, a fifth of it critical, in vi
 door, engine and load table; the peer is the same without the door, where only the engine refuses. One
 scenario more on real time and real memory: three replicas with two slots, at most 200 calls a second.
 
+And one on the real ONNX models (`benchmarks/callers/real_runs.py`), at half, once and twice what the pool was
+measured to serve: `real_onnx_*`, reported and not judged, for replicas and caller share the two cores.
+
 Goodput counts answers within the deadline. The peer's spread against itself is over other requests.
 """
 
@@ -13,11 +16,14 @@ import asyncio
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from random import Random
 from typing import Any, Final
 
+from benchmarks.callers import real_runs
+from benchmarks.callers.player import OK, Due, Played
 from benchmarks.child import child
 from benchmarks.harness import Benchmark, Report, middle, spread
-from benchmarks.overload_pool import Setting, Tally, offered
+from benchmarks.overload_pool import CRITICAL_SHARE, Setting, Tally, offered
 from models.request import Priority
 from tests.support.virtual_loop import run_virtual
 
@@ -27,6 +33,10 @@ AGAIN: Final = (4, 5, 6)
 SECONDS: Final = 20.0
 REAL_REPLICAS: Final = 3
 REAL_SECONDS: Final = 15.0
+ONNX_LOADS: Final = (0.5, 1.0, 2.0)
+ONNX_SECONDS: Final = 8.0
+ONNX_WARM_UP_S: Final = 2.0
+ONNX_DEADLINE_MS: Final = {Priority.CRITICAL: 200.0, Priority.BULK: 400.0}
 CRITICAL: Final = Priority.CRITICAL
 
 Series = dict[float, list[Tally]]
@@ -34,7 +44,7 @@ Series = dict[float, list[Tally]]
 
 
 def run(report: Report) -> None:
-    """Virtual time first, with the peer beside it; then real time."""
+    """Virtual time first, with the peer beside it; then real time, then real models."""
     ours, peer = _series(SEEDS, admission=True), _series(SEEDS, admission=False)
     report.add("goodput_at_5x", _of_peak(ours), f"of the peak, {_goodput(ours[5.0]):.0f} answers/s in time")
     report.add("critical_met_at_2x", _met(ours[2.0]), "of critical requests answered in time")
@@ -44,6 +54,7 @@ def run(report: Report) -> None:
     _add_loads(report, ours, peer)
     _add_routers(report)
     asyncio.run(_real(report))
+    _on_real_models(report)
 
 
 def _series(seeds: Sequence[int], *, admission: bool, loads: Iterable[float] = LOADS) -> Series:
@@ -118,6 +129,44 @@ async def _asked(house: Any, load: float, *, admission: bool) -> dict[str, Any]:
 
 def _tally(said: dict[str, Any]) -> Tally:
     return Tally(**said["tally"])
+
+
+def _on_real_models(report: Report) -> None:
+    with real_runs.real_pool() as pool:
+        capacity_per_s = pool.capacity_per_s()
+        played = {load: pool.play(onnx_dues(load, capacity_per_s)) for load in ONNX_LOADS}
+    tallies = {load: onnx_tally(calls) for load, calls in played.items()}
+    best = max(tally.goodput_per_s for tally in tallies.values())
+    report.add("real_onnx_capacity", capacity_per_s, "answers/s, without pause and without a door's work")
+    for load, tally in tallies.items():
+        says = f"of critical requests, real models; {tally.goodput_per_s:.0f} answers/s in time"
+        report.add(f"real_onnx_critical_met_at_{load:g}x", tally.met(CRITICAL), says)
+    report.add("real_onnx_goodput_at_2x", tallies[2.0].goodput_per_s / best, "of the peak, real models")
+    lag_ms = real_runs.lag_p99_ms(played[2.0])
+    report.add("real_onnx_lag_p99_ms", lag_ms, "ms, how late calls were made at 2x, p99")
+
+
+def onnx_dues(load: float, capacity_per_s: float) -> list[Due]:
+    """Calls of both classes at a multiple of the capacity, after a warm-up at three quarters of it."""
+    rng = Random(1)
+    warm_up = real_runs.arrivals(rng, [0.75 * capacity_per_s], step_s=ONNX_WARM_UP_S)
+    counted = real_runs.arrivals(rng, [load * capacity_per_s], step_s=ONNX_SECONDS)
+    return [_due(rng, at_s) for at_s in [*warm_up, *(ONNX_WARM_UP_S + at_s for at_s in counted)]]
+
+
+def _due(rng: Random, at_s: float) -> Due:
+    priority = CRITICAL if rng.random() < CRITICAL_SHARE else Priority.BULK
+    return Due(at_s, ONNX_DEADLINE_MS[priority], priority)
+
+
+def onnx_tally(played: Iterable[Played]) -> Tally:
+    """What became of the calls that came after the warm-up."""
+    tally = Tally(ONNX_SECONDS)
+    for call in played:
+        if call.due.at_s >= ONNX_WARM_UP_S:
+            late_or_error = "late" if call.outcome == OK else call.outcome
+            tally.add(call.due.priority, "met" if call.met else late_or_error)
+    return tally
 
 
 BENCHMARK: Final = Benchmark(

@@ -8,15 +8,23 @@ calls of 10 ms with a way of 0.5 ms, where what is on its way weighs more.
 
 The oracle beside itself twice: with other draws among equals on the same requests (`aa_spread`, to which the
 ratios compare, for they are of the same requests, too), and on other requests (`aa_halves`).
+
+On the real ONNX models (`benchmarks/callers/real_runs.py`) nobody knows the true queues; there
+`real_mean_ratio` is over Ray's own router on the same arrivals at half of what the pool serves, with two
+replicas alike and with one of them slowed to a third. Reported, not judged.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from random import Random
 from typing import Final, NamedTuple
 
+from benchmarks.callers import real_runs
+from benchmarks.callers.player import OK, Due, Played
 from benchmarks.harness import Benchmark, Report, middle, spread
 from benchmarks.queueing.delay import ShortestExpectedDelay
 from benchmarks.queueing.hub import Hub
@@ -28,6 +36,10 @@ from routing.load import LoadConfig
 
 SEEDS: Final = 4
 REQUESTS: Final = 10_000
+REAL_LOAD: Final = 0.5
+STILL_S, EVERY_S = 0.04, 0.06
+_ROUNDS: Final = 2
+_ROUND_S: Final = 6.0
 _TIMES: Final = 15.0
 _HOP_MS: Final = 1.0
 
@@ -67,7 +79,7 @@ Series = Mapping[Cell, Sequence[float]]
 
 
 def run(report: Report) -> None:
-    """Every policy on every trace; then the worst cell of each, and the cells of ours."""
+    """Every policy on every trace; then the worst cell of each, the cells of ours, and the real pool."""
     measured: dict[str, dict[Cell, list[float]]] = defaultdict(lambda: defaultdict(list))
     for seed in range(SEEDS):
         for cell in CELLS:
@@ -83,6 +95,7 @@ def run(report: Report) -> None:
     _add_spreads(report, measured)
     for routers in (1, 2, 8):
         _add_cells(report, f"ratio_{routers}", measured[f"oracle_ratio_{routers}"])
+    _real(report)
 
 
 def _on_one_trace(cell: Cell, seed: int) -> Iterator[tuple[str, float]]:
@@ -126,6 +139,41 @@ def _add_spreads(report: Report, measured: Mapping[str, Series]) -> None:
 def _add_cells(report: Report, prefix: str, cells: Series) -> None:
     for cell, values in cells.items():
         report.add(f"{prefix}_load_{cell.load:g}_cv_{cell.cv:g}", middle(values), _seeds(values))
+
+
+def _real(report: Report) -> None:
+    with real_runs.real_pool() as pool:
+        due_s = real_runs.arrivals(Random(1), [REAL_LOAD * pool.capacity_per_s()], step_s=_ROUND_S)
+        dues = [Due(at_s, real_runs.AMPLE_MS) for at_s in due_s]
+        _add_real(report, "", pool, dues=dues, trouble=nullcontext())
+        slowed = real_runs.standing_still(pool.pid(), for_s=STILL_S, every_s=EVERY_S)
+        _add_real(report, "_one_slow", pool, dues=dues, trouble=slowed)
+
+
+def _add_real(
+    report: Report,
+    name: str,
+    pool: real_runs.RealPool,
+    *,
+    dues: Sequence[Due],
+    trouble: AbstractContextManager[None],
+) -> None:
+    """Ray's router and ours in turns, in the same trouble."""
+    played: dict[str, list[list[Played]]] = {"bare": [], "routed": []}
+    with trouble:
+        for way in ("bare", "routed") * _ROUNDS:
+            played[way].append(pool.play(dues, way=way))
+    ours, rays = ([mean_ms(calls) for calls in played[way]] for way in ("routed", "bare"))
+    report.add(f"real_mean_ms{name}", middle(ours), f"ms, real models, ours, {_ROUNDS} x {len(dues)} calls")
+    report.add(f"real_mean_ms_ray{name}", middle(rays), "ms, the same, Ray's own router")
+    report.add(f"real_aa_spread{name}", max(rays) / min(rays) - 1.0, "share, Ray's router against itself")
+    report.add(f"real_mean_ratio{name}", middle(ours) / middle(rays), "x, ours over Ray's own router")
+
+
+def mean_ms(played: Sequence[Played]) -> float:
+    """Mean time of the calls that were answered."""
+    answered = [call.elapsed_ms for call in played if call.outcome == OK]
+    return sum(answered) / len(answered)
 
 
 def _named(cell: Cell) -> str:
