@@ -14,13 +14,13 @@ from ray.serve import Application
 from deployments.pool.config import PoolConfig
 from deployments.pool.deployment import serve_options
 from models.card import ModelCard
-from models.errors import DeadlineExpired, Shed
+from models.errors import DeadlineExpired, NothingFeasible, Shed
 from tests.serve.client import Client
 from tests.serve.replicas import ScriptedModel, ScriptedReplica, a_window
 from tests.support.cards import a_card
 
 SERVICE_S: Final = 0.15
-WITHIN_S: Final = 2.0
+WITHIN_S: Final = 3.0
 
 
 def card_of(pool: str) -> ModelCard:
@@ -40,10 +40,22 @@ def growing_pool(config: PoolConfig, **options: Any) -> Application:
     return serve.deployment(**{**serve_options(config), **options})(GrowingReplica).bind(config)
 
 
+def by_target(config: PoolConfig, target: float) -> Application:
+    """The pool with Serve's own rule, between the same bounds and with the same delays."""
+    scaling = {**serve_options(config)["autoscaling_config"], "target_ongoing_requests": target}
+    del scaling["policy"]
+    return growing_pool(config, autoscaling_config=scaling)
+
+
+def build(said: dict[str, Any]) -> Application:
+    """The pool as a configuration file names it; left to itself it would never grow."""
+    return by_target(PoolConfig.model_validate(said), target=1e3)
+
+
 @dataclass
 class Load:
-    """Routed calls, `rate` a second, whatever became of those before. A call may be refused for want of
-    places; any other failure ends the load.
+    """Routed calls, `rate` a second, whatever became of those before. A call may be refused because
+    no place is free in time; any other failure ends the load.
     """
 
     client: Client
@@ -68,6 +80,10 @@ class Load:
         """When a process other than the first one answered; 0 while none has."""
         return next((at_s for at_s, process in self.answers if process != self.answers[0][1]), 0.0)
 
+    def refused_since(self, since_s: float) -> int:
+        """How many calls were refused since then."""
+        return sum(at_s > since_s for at_s in self.refused_s)
+
     def longest_pause_s(self) -> float:
         """The longest time without an answer."""
         times = [at_s for at_s, _ in self.answers]
@@ -76,7 +92,7 @@ class Load:
     async def _call(self) -> None:
         try:
             answer = await self.client.infer(a_window(sleep_s=SERVICE_S), within_s=WITHIN_S)
-        except (Shed, DeadlineExpired):
+        except (Shed, NothingFeasible, DeadlineExpired):
             self.refused_s.append(self.now_s())
         else:
             self.answers.append((self.now_s(), int(answer.forecasts[0].q50)))

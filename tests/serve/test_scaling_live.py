@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Final
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
 
 import pytest
 from ray import serve
 from ray.serve import RunTarget
+from ray.serve.context import _get_global_client
+from ray.serve.schema import ServeDeploySchema
 
 from deployments.pool.config import PoolConfig
-from deployments.pool.deployment import serve_options
 from deployments.router import load_table
 from deployments.router.names import pool_app
+from deployments.router.scaling import APPLICATION_POLICY
 from tests.serve.client import BY_VALUE, a_client
-from tests.serve.growing import Load, card_of, growing_pool
+from tests.serve.growing import Load, by_target, card_of, growing_pool
 from tests.support.eventually import eventually
 
 pytestmark = [pytest.mark.serve, pytest.mark.slow, pytest.mark.timeout(300)]
 
-OURS, SERVES = "growing-ours", "growing-serves"
-STEP, TRICKLE = 24.0, 3.0
-"""Calls a second of 150 ms: 3.6 busy slots where a replica has two, then a quarter of a replica."""
+log = logging.getLogger(__name__)
+
+POOL, APPLICATION, SERVES = "scaled-pool", "scaled-application", "scaled-by-target"
+OURS: Final = (POOL, APPLICATION)
+STEP, TRICKLE = 18.0, 3.0
+"""Calls a second of 150 ms: 2.7 busy slots where a replica has two, then a quarter of a replica."""
 PUSHED_EVERY_S: Final = 10.0
 """How often Serve's replicas and handles tell its controller what they counted."""
 
@@ -43,18 +49,27 @@ def config(pool: str) -> PoolConfig:
     )
 
 
-def by_target(pool: str) -> Mapping[str, Any]:
-    """Serve's own rule between the same bounds and with the same delays, at its default target."""
-    scaling = {**serve_options(config(pool))["autoscaling_config"], "target_ongoing_requests": 2}
-    del scaling["policy"]
-    return {"autoscaling_config": scaling}
+def declared(pool: str) -> ServeDeploySchema:
+    """What a configuration file says of an application with our policy for all its deployments."""
+    application = {
+        "name": pool_app(pool),
+        "route_prefix": None,
+        "import_path": "tests.serve.growing:build",
+        "args": config(pool).model_dump(mode="json"),
+        "autoscaling_policy": {"policy_function": APPLICATION_POLICY},
+    }
+    return ServeDeploySchema.model_validate({"applications": [application]})
 
 
 @pytest.fixture
 async def loads(ray_runtime: None) -> AsyncIterator[Mapping[str, Load]]:
-    """A pool with our rule and one with Serve's, and a load for each that has not begun."""
-    pools = {OURS: growing_pool(config(OURS)), SERVES: growing_pool(config(SERVES), **by_target(SERVES))}
-    serve.run_many([RunTarget(app, name=pool_app(name), route_prefix=None) for name, app in pools.items()])
+    """Pools with our rule, set for the pool or for its application, and with Serve's; loads yet to begin."""
+    apps = {POOL: growing_pool(config(POOL)), SERVES: by_target(config(SERVES), target=2.0)}
+    serve.run_many([RunTarget(app, name=pool_app(name), route_prefix=None) for name, app in apps.items()])
+    serving = _get_global_client()
+    assert serving is not None
+    serving.deploy_apps(declared(APPLICATION), _blocking=True)
+    pools = (*OURS, SERVES)
     clients = {name: a_client([name], by_reference_from=BY_VALUE, cards=[card_of(name)]) for name in pools}
     await asyncio.gather(*(client.pools.open(seen_timeout_s=10) for client in clients.values()))
     yield {name: Load(client, STEP) for name, client in clients.items()}
@@ -64,32 +79,34 @@ async def loads(ray_runtime: None) -> AsyncIterator[Mapping[str, Load]]:
         load_table.TABLE.replicas_updated(name, [], now_ns=time.time_ns())
 
 
-async def test_a_pool_grows_under_a_step_and_shrinks_after_it(
-    loads: Mapping[str, Load], record_property: Callable[[str, object], None]
-) -> None:
+async def test_pools_grow_under_a_step_and_shrink_after_it(loads: Mapping[str, Load]) -> None:
     """Calls are answered all the while, none is lost when replicas go, and Serve's rule is no quicker."""
-    assert [len(replicas(pool)) for pool in loads] == [1, 1]
+    ours = [loads[pool] for pool in OURS]
+    assert [len(replicas(pool)) for pool in loads] == [1, 1, 1]
     async with asyncio.TaskGroup() as tasks:
         for load in loads.values():
             tasks.create_task(load.offer())
         second_s = {pool: await eventually(load.second_served_s, 50) for pool, load in loads.items()}
-        await eventually(lambda: all_answered(loads[OURS], for_s=3.0), timeout_s=20)
-        assert len(replicas(OURS)) > 1
+        await eventually(lambda: all(all_answered(load, for_s=3.0) for load in ours), timeout_s=20)
+        assert min(len(replicas(pool)) for pool in OURS) > 1
 
-        ended_s = loads[OURS].now_s()
-        for load in loads.values():
-            load.rate = TRICKLE
-        await eventually(lambda: len(replicas(OURS)) == 1, timeout_s=60)
-        one_again_s = loads[OURS].now_s() - ended_s
-        await eventually(lambda: all_answered(loads[OURS], for_s=1.0))
-        for load in loads.values():
-            load.rate = 0.0
+        ended_s = pace(loads, TRICKLE)
+        await eventually(lambda: all(len(replicas(pool)) == 1 for pool in OURS), timeout_s=60)
+        one_again_s = ours[0].now_s() - ended_s
+        pace(loads, 0.0)
 
-    for pool, seconds in second_s.items():
-        record_property(f"second_served_s_{pool}", round(seconds, 1))
-    record_property("one_again_s", round(one_again_s, 1))
-    assert loads[OURS].longest_pause_s() < 2.0
-    assert second_s[OURS] < second_s[SERVES] + PUSHED_EVERY_S
+    log.info("second replica served after %s s, one again after %.1f s", second_s, one_again_s)
+    log.info("refused: %s", {pool: len(load.refused_s) for pool, load in loads.items()})
+    assert max(load.longest_pause_s() for load in ours) < 2.0
+    assert max(load.refused_since(ended_s) for load in ours) <= 2
+    assert max(second_s[pool] for pool in OURS) < second_s[SERVES] + PUSHED_EVERY_S
+
+
+def pace(loads: Mapping[str, Load], rate: float) -> float:
+    """So many calls a second from now on; tells when that is."""
+    for load in loads.values():
+        load.rate = rate
+    return next(iter(loads.values())).now_s()
 
 
 def replicas(pool: str) -> tuple[str, ...]:
