@@ -3,6 +3,9 @@
 Replicas sleep 100 to 200 ms in two slots each, so that two cores suffice. Pools are compared two at a time,
 under the same calls at the same time. A second pool with Ray's default is compared with the first in the same
 way: by how much they differ (`aa_spread_...`) is the spread that a ratio must exceed.
+
+One scenario more runs a real model of the repository on two replicas, of which one gets a tenth of the
+processor.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ RATE: Final = 50.0
 WARM_S: Final = 5.0
 SETTLE_S: Final = 10.0
 FREEZE_S: Final = 6.0
+MODEL, MODEL_RATE, MODEL_S = "gru-reservoir", 25.0, 20.0
+"""One window takes it 6 ms, so that three pools keep less than half a core busy."""
 
 
 def scenario(name: str, seconds: float, *acts: Act, rate: float = RATE) -> Cell:
@@ -59,6 +64,14 @@ BURST: Final = scenario("burst", 19.0, *bursts(19.0), rate=16.0)
 SCALE: Final = scenario("scale", 12.0, Act(0.0, shown=2), Act(WARM_S, shown=REPLICAS, rate=RATE), rate=18.0)
 FAILFAST: Final = scenario("failfast", 45.0, Act(WARM_S, slower={5: 0.0}))
 FROZEN: Final = scenario("frozen", 4 * FREEZE_S, *freezes(WARM_S, (6, 3)))
+ONNX: Final = Cell(
+    "onnx",
+    (OURS, DEFAULT, AGAIN),
+    MODEL_RATE,
+    WARM_S + MODEL_S,
+    WARM_S,
+    (Act(0.0, throttled=0),),
+)
 BESIDE_PEERS: Final = (HOMOGENEOUS, SLOW)
 CELLS: Final = (HOMOGENEOUS, SCALE, BURST, SLOW, ANTAGONIST, FAILFAST, FROZEN)
 
@@ -76,13 +89,13 @@ class Results:
 
     def aa_spread(self, scenario: str) -> float:
         """How far two pools with the default were apart."""
-        pools = self.peers[scenario][AGAIN].pools
-        return spread([_p99(pools[DEFAULT])], [_p99(pools[AGAIN])])
+        return _aa_spread(self.peers[scenario][AGAIN])
 
 
 def run(report: Report) -> None:
     """Bring up the pools, run the cells, add the figures."""
     results = asyncio.run(_measured(report))
+    asyncio.run(onnx(report))
     for cell in CELLS:
         _latency(report, results, cell.name)
     for cell in BESIDE_PEERS:
@@ -91,6 +104,19 @@ def run(report: Report) -> None:
     excess = report.figures["homogeneous_p99_ratio"] - aa
     report.add("homogeneous_p99_excess", excess, "x, ours over the default less its spread (aim <= 1.0)")
     _failures(report, results)
+
+
+async def onnx(report: Report) -> None:
+    """The same question where the processor does the work: a Ray of its own, with nothing else on it."""
+    async with child("benchmarks.serve_pool.driver", ["--model", MODEL, *ONNX.pools]) as driver:
+        result = await _asked(driver, ONNX, report)
+    ours, default = result.pools[OURS], result.pools[DEFAULT]
+    report.add(
+        "onnx_p99_ms", _p99(ours), f"ms, {MODEL}, ours; median {percentile(ours.latencies_ms, 50):.0f}"
+    )
+    report.add("onnx_default_p99_ms", _p99(default), f"ms, of {default.calls} calls")
+    report.add("onnx_p99_ratio", _ratio(result, OURS), "x, ours over Ray's default, one of two slowed")
+    report.add("aa_spread_onnx", _aa_spread(result), "share, Ray's default against itself")
 
 
 async def _measured(report: Report) -> Results:
@@ -137,6 +163,10 @@ def _failures(report: Report, results: Results) -> None:
 
 def _ratio(cell: CellResult, pool: str) -> float:
     return _p99(cell.pools[pool]) / _p99(cell.pools[DEFAULT])
+
+
+def _aa_spread(cell: CellResult) -> float:
+    return spread([_p99(cell.pools[DEFAULT])], [_p99(cell.pools[AGAIN])])
 
 
 def _p99(pool: PoolResult) -> float:

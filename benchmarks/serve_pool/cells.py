@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 REPLICAS: Final = 8
+"""Of a pool that sleeps."""
+MODEL_REPLICAS: Final = 2
+"""Of a pool that runs a model: as many as the smallest machine has cores."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,8 @@ class Act:
 
     `slower`: how many times slower replicas are, by number; 0 means failing at once, the others run as ever.
     `shown`: how many replicas the routers see. `rate`: calls a second from now on. `frozen`: the number of a
-    replica whose process is stopped, -1 lets it go on.
+    replica whose process is stopped, -1 lets it go on. `throttled`: the number of one whose process is left a
+    tenth of its time for the rest of the cell.
     """
 
     at_s: float
@@ -22,6 +26,7 @@ class Act:
     shown: int | None = None
     rate: float | None = None
     frozen: int | None = None
+    throttled: int | None = None
 
     @classmethod
     def of(cls, said: dict[str, Any]) -> Act:

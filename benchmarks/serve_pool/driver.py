@@ -5,6 +5,7 @@ Every pool of a cell gets the same calls: the same arrivals, shifted a little, w
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import logging
@@ -27,9 +28,10 @@ from ray.serve.handle import DeploymentHandle
 
 from benchmarks.child import commands
 from benchmarks.serve_pool import sight
-from benchmarks.serve_pool.cells import REPLICAS, Act, Cell, CellResult, PoolResult
-from benchmarks.serve_pool.replica import CAPACITY, SleepingReplica, ToldToFailError
-from benchmarks.serve_pool.routers import routing
+from benchmarks.serve_pool.cells import Act, Cell, CellResult, PoolResult
+from benchmarks.serve_pool.deployments import application
+from benchmarks.serve_pool.replica import ToldToFailError
+from benchmarks.serve_pool.throttles import Throttles
 
 QUICKEST_S, SLOWEST_S = 0.1, 0.2
 _ENVIRONMENT: Final = {
@@ -51,6 +53,7 @@ class Pool:
         self._replicas: list[tuple[str, int]] = []
         self._freezes: list[tuple[float, float, str]] = []
         self._frozen: tuple[float, str] | None = None
+        self._throttles = Throttles()
 
     async def behave(self, slower: dict[int, float]) -> None:
         """Let its replicas run as much slower as is said."""
@@ -71,6 +74,15 @@ class Pool:
         if self._frozen is not None:
             (begun_s, name), self._frozen = self._frozen, None
             self._freezes.append((begun_s, time.monotonic(), name))
+
+    async def throttle(self, number: int) -> None:
+        """Leave the process of one replica little of the processor."""
+        await self._throttles.begin(self._replicas[number][1])
+
+    async def settle(self) -> None:
+        """Let every replica be as fast as ever."""
+        await self._throttles.end()
+        await self.behave({})
 
     def frozen_picked_s(self) -> float:
         """How long after it was stopped a replica got its last call before it went on: the longest."""
@@ -118,7 +130,7 @@ class Run:
         await asyncio.gather(self._play(), *offering)
         lag.cancel()
         for pool in self._pools:
-            await pool.behave({})
+            await pool.settle()
             self._results[pool.name].frozen_picked_s = pool.frozen_picked_s()
         sight.PICKS.clear()
         return CellResult(self._results, self._lags_ms)
@@ -145,6 +157,8 @@ class Run:
             sight.show(act.shown)
         if act.slower is not None:
             await asyncio.gather(*(pool.behave(act.slower) for pool in self._pools))
+        if act.throttled is not None:
+            await asyncio.gather(*(pool.throttle(act.throttled) for pool in self._pools))
         if act.frozen is not None:
             for pool in self._pools:
                 pool.freeze(act.frozen) if act.frozen >= 0 else pool.thaw()
@@ -156,15 +170,8 @@ class Run:
             self._lags_ms.append((time.perf_counter() - begun_s - _LAG_EVERY_S) * 1e3)
 
 
-async def _serve_commands(names: list[str], answers: TextIO) -> None:
-    deployment = serve.deployment(
-        num_replicas=REPLICAS,
-        max_ongoing_requests=CAPACITY,
-        ray_actor_options={"num_cpus": 0.05},
-        logging_config={"enable_access_log": False, "log_level": "ERROR"},
-    )
-    apps = [deployment(SleepingReplica).options(**routing(name)).bind() for name in names]
-    targets = [RunTarget(app, name=name, route_prefix=None) for name, app in zip(names, apps, strict=True)]
+async def _serve_commands(names: list[str], model: str | None, answers: TextIO) -> None:
+    targets = [RunTarget(application(name, model=model), name=name, route_prefix=None) for name in names]
     handles = await asyncio.to_thread(serve.run_many, targets)
     pools = {name: Pool(name, handle) for name, handle in zip(names, handles, strict=True)}
     for pool in pools.values():
@@ -215,10 +222,18 @@ def _start(directory: str) -> None:
 
 def main() -> None:
     """Answers go to standard output, and nothing else does: Ray is talkative."""
+    asked = _arguments()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with redirect_stdout(sys.stderr), _ray(), suppress(KeyboardInterrupt):
-        asyncio.run(_serve_commands(sys.argv[1:], answers))
+        asyncio.run(_serve_commands(asked.pools, asked.model, answers))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(__doc__)
+    parser.add_argument("pools", nargs="+", help="named for their ways of choosing")
+    parser.add_argument("--model", help="what their replicas run; without it they sleep")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
