@@ -1,12 +1,16 @@
 """What one process's routing came to, since its start and over the last minutes, by whatever one asks by.
 
-One cell per (model, replica, profile, tier) and minute; minutes that nobody asks for any more are added up.
-A view of this process alone: others route, too, and see other replicas' load.
+One cell per (model, replica, profile, tier), for all time and for each minute that is kept. A view of this
+process alone: others route, too, and see other replicas' load.
+
+A breakdown of many cells takes long, so it is made in short steps, with requests counted in between. It takes
+each cell in one step and everything else from what it took: its figures agree with each other, whatever came
+meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable
 from typing import Final
 
 from models.base import Frozen
@@ -37,33 +41,41 @@ class Breakdown(Frozen):
     by_tier: dict[str, Figures]
 
 
+Breaking = Generator[None, None, Breakdown]
+"""The steps to a breakdown, which the last one returns. Each is a few merges, or the figures of one tally."""
+
+
 class Analytics:
     """Takes outcomes as they come. Belongs to one event loop."""
 
     def __init__(self) -> None:
+        self._ever: Cells = {}
         self._minutes: dict[int, Cells] = {}
-        self._past: Cells = {}
 
     def observe(self, outcome: DecisionOutcome) -> None:
         """Count a request that has ended."""
-        cells = self._cells(outcome.ended_ns // _MINUTE_NS)
-        _tally(cells, _cell_of(outcome)).add(outcome)
+        cell = _cell_of(outcome)
+        _tally(self._ever, cell).add(outcome)
+        _tally(self._minute(outcome.ended_ns // _MINUTE_NS), cell).add(outcome)
 
-    def since_start(self) -> Breakdown:
+    def since_start(self) -> Breaking:
         """Of every request so far."""
-        return _breakdown([self._past, *self._minutes.values()])
+        return _breakdown(list(self._ever.items()))
 
-    def recent(self, now_ns: int, *, minutes: int) -> Breakdown:
+    def recent(self, now_ns: int, *, minutes: int) -> Breaking:
         """Of the minute that is running and those before it, as many as asked for and kept."""
         first = now_ns // _MINUTE_NS - minutes + 1
-        return _breakdown(cells for minute, cells in self._minutes.items() if minute >= first)
+        asked = (cells for minute, cells in self._minutes.items() if minute >= first)
+        return _breakdown([item for cells in asked for item in cells.items()])
 
-    def _cells(self, minute: int) -> Cells:
-        if minute not in self._minutes:
-            self._minutes[minute] = {}
+    def _minute(self, minute: int) -> Cells:
+        """The cells of a minute; of one that is no longer kept, cells that nobody reads."""
+        cells = self._minutes.get(minute)
+        if cells is None:
+            cells = self._minutes[minute] = {}
             for old in sorted(self._minutes)[:-MINUTES_KEPT]:
-                _merge(self._past, self._minutes.pop(old))
-        return self._minutes.get(minute, self._past)
+                del self._minutes[old]
+        return cells
 
 
 def _cell_of(outcome: DecisionOutcome) -> Cell:
@@ -84,36 +96,33 @@ def _tally(cells: Cells, cell: Cell) -> Tally:
     return found
 
 
-def _merge(into: Cells, cells: Mapping[Cell, Tally]) -> None:
-    for cell, tally in cells.items():
-        _tally(into, cell).merge(tally)
-
-
-def _breakdown(parts: Iterable[Cells]) -> Breakdown:
-    """Cells of all parts together first: every further merge is of fewer tallies."""
+def _breakdown(taken: Iterable[tuple[Cell, Tally]]) -> Breaking:
+    """Tallies of one cell together first: every further merge is of fewer tallies."""
     cells: Cells = {}
-    for part in parts:
-        for cell, tally in part.items():
-            cells.setdefault(cell, Tally()).merge(tally)
-    models, replicas, profiles, tiers = (_grouped(cells, dimension) for dimension in range(4))
+    for cell, tally in taken:
+        cells.setdefault(cell, Tally()).merge(tally)
+        yield
+    groups: tuple[dict[str, Tally], ...] = ({}, {}, {}, {})
+    for cell, tally in cells.items():
+        for group, name in zip(groups, cell, strict=True):
+            group.setdefault(name, Tally()).merge(tally)
+        yield
+    models, replicas, profiles, tiers = groups
     total = Tally()
     for tally in tiers.values():
         total.merge(tally)
     return Breakdown(
         total=total.figures(),
-        by_model=_figures(models),
-        by_replica=_figures(replicas),
-        by_profile=_figures(profiles),
-        by_tier=_figures(tiers),
+        by_model=(yield from _figures(models)),
+        by_replica=(yield from _figures(replicas)),
+        by_profile=(yield from _figures(profiles)),
+        by_tier=(yield from _figures(tiers)),
     )
 
 
-def _grouped(cells: Cells, dimension: int) -> dict[str, Tally]:
-    groups: dict[str, Tally] = {}
-    for cell, tally in cells.items():
-        groups.setdefault(cell[dimension], Tally()).merge(tally)
-    return groups
-
-
-def _figures(tallies: Mapping[str, Tally]) -> dict[str, Figures]:
-    return {name: tally.figures() for name, tally in sorted(tallies.items()) if name != NONE}
+def _figures(tallies: dict[str, Tally]) -> Generator[None, None, dict[str, Figures]]:
+    figures = {}
+    for name in sorted(tallies.keys() - {NONE}):
+        figures[name] = tallies[name].figures()
+        yield
+    return figures

@@ -84,8 +84,8 @@ class Tally:
 
     def merge(self, other: Tally) -> None:
         """Count the requests of the other, too."""
-        self._counts += other._counts
-        self._outcomes += other._outcomes
+        self._counts.update(other._counts)
+        self._outcomes.update(other._outcomes)
         self._completion.merge(other._completion)
         for tenth in range(TENTHS):
             self._judged[tenth] += other._judged[tenth]

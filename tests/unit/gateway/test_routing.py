@@ -6,12 +6,16 @@ import asyncio
 import random
 from typing import Any
 
+import pytest
+
+from deployments.gateway.routes.analytics import AT_ONCE
 from models.errors import AlreadyRecording, HubError
 from models.outcome import OK, Assignment, DecisionOutcome
 from models.request import Requirements
 from models.task import DataSize
 from routing.catalogue import Catalogue
 from routing.recordings.recording import Decided, End, Header, decode
+from routing.trials.tally import Figures, Tally
 from tests.support.cards import a_card
 from tests.support.eventually import eventually
 from tests.unit.gateway.doubles import TestHub, decision
@@ -52,6 +56,36 @@ async def test_analytics_are_of_this_gateway_and_say_so(hub: TestHub) -> None:
     assert found["since_start"]["by_model"]["ridge@1"]["picks"] == 1
     assert found["recent"]["by_model"] == {}
     assert found["recent"]["total"]["sheds"] == 1
+
+
+async def test_analytics_of_many_cells_let_other_requests_by(
+    hub: TestHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop comes round after every few tallies, however many there are."""
+    made = decision("d" * 32)
+    for number in range(1000):
+        elsewhere = made.model_copy(update={"replica": f"r{number}"})
+        hub.services.observer.observe(outcome(hub, decision=elsewhere))
+    render, rendered, in_a_turn = Tally.figures, 0, [0]
+
+    def count(tally: Tally) -> Figures:
+        nonlocal rendered
+        rendered, in_a_turn[-1] = rendered + 1, in_a_turn[-1] + 1
+        return render(tally)
+
+    async def others() -> None:
+        while True:
+            in_a_turn.append(0)
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Tally, "figures", count)
+    beside = asyncio.create_task(others())
+    found = (await hub.client.get(ANALYTICS, headers=admin(hub))).json()
+    beside.cancel()
+
+    assert len(found["since_start"]["by_replica"]) == len(found["recent"]["by_replica"]) == 1000
+    assert rendered > 2000
+    assert max(in_a_turn) <= AT_ONCE + 1
 
 
 async def test_minutes_that_are_not_kept_are_refused(hub: TestHub) -> None:

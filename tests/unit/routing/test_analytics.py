@@ -15,6 +15,7 @@ from routing.trials import analytics as module
 from routing.trials.analytics import MINUTES_KEPT, Analytics
 from routing.trials.tally import ACCURACY, Tally, regret_ms
 from tests.support.cards import a_card
+from tests.support.steps import finished
 from tests.unit.routing.worlds import START_MS, a_decision
 
 MINUTE_NS = 60_000_000_000
@@ -65,7 +66,7 @@ def test_every_request_is_counted_once_in_each_breakdown() -> None:
     figures.observe(outcome(profile="cost_optimized", met=False, elapsed_ms=200.0))
     figures.observe(outcome(outcome="shed", met=False, decision=None))
     figures.observe(outcome(outcome="unknown_profile", profile="made up", met=None, decision=None))
-    found = figures.since_start()
+    found = finished(figures.since_start())
 
     assert found.total.model_dump(include={"requests", "picks", "answered", "met", "missed"}) == {
         "requests": 5,
@@ -94,10 +95,14 @@ def test_minutes_pass_out_of_the_recent_and_stay_in_the_whole() -> None:
     figures.observe(outcome(0, elapsed_ms=20.0))
     now_ns = START_NS + (3 * MINUTES_KEPT - 1) * MINUTE_NS
 
-    assert figures.recent(now_ns, minutes=1).total.requests == 1
-    assert figures.recent(now_ns, minutes=5).total.requests == 5
-    assert figures.recent(now_ns + 60 * MINUTE_NS, minutes=5).total.requests == 0
-    assert figures.since_start().total.requests == 3 * MINUTES_KEPT + 1
+    def recent(now_ns: int, minutes: int) -> int:
+        return finished(figures.recent(now_ns, minutes=minutes)).total.requests
+
+    assert recent(now_ns, 1) == 1
+    assert recent(now_ns, 5) == 5
+    assert recent(now_ns, MINUTES_KEPT) == MINUTES_KEPT
+    assert recent(now_ns + 60 * MINUTE_NS, 5) == 0
+    assert finished(figures.since_start()).total.requests == 3 * MINUTES_KEPT + 1
 
 
 def test_cells_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,10 +111,56 @@ def test_cells_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     figures = Analytics()
     for number in range(100):
         figures.observe(outcome(number % (MINUTES_KEPT + 3), decision=a_decision(f"r{number}", QUICK)))
-    found = figures.since_start()
+    found = finished(figures.since_start())
 
     assert found.total.picks == sum(one.picks for one in found.by_replica.values()) == 100
     assert found.by_replica["other"].picks > 0
+
+
+@given(st.integers(0, 200), st.lists(st.integers(0, 29), max_size=60), st.randoms(use_true_random=False))
+def test_a_breakdown_agrees_with_itself_whatever_comes_meanwhile(
+    at: int, before: list[int], rng: Any
+) -> None:
+    """Requests that end between its steps are in all of its figures or in none."""
+    figures = Analytics()
+    for replica in before:
+        figures.observe(outcome(decision=a_decision(f"r{replica}", QUICK)))
+    steps = figures.since_start()
+    for _ in range(at):
+        if next(steps, steps) is steps:
+            return
+        figures.observe(outcome(decision=a_decision(f"r{rng.randrange(30)}", WISE), tier="free"))
+    found = finished(steps)
+
+    for group in (found.by_model, found.by_replica, found.by_profile, found.by_tier):
+        assert sum(one.requests for one in group.values()) == found.total.requests
+    assert found.total.requests >= len(before)
+
+
+def test_no_step_of_a_breakdown_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many cells there are, it is a few merges or the figures of one tally."""
+    done: list[str] = []
+
+    def counted(name: str) -> None:
+        does = getattr(Tally, name)
+
+        def count(*tallies: Tally) -> Any:
+            done.append(name)
+            return does(*tallies)
+
+        monkeypatch.setattr(Tally, name, count)
+
+    counted("merge")
+    counted("figures")
+    figures = Analytics()
+    for number in range(500):
+        figures.observe(outcome(decision=a_decision(f"r{number}", QUICK)))
+    longest = 0
+    for _ in figures.since_start():
+        longest = max(longest, len(done))
+        done.clear()
+
+    assert 0 < longest <= 4
 
 
 @given(st.lists(st.floats(0.01, 60_000.0), min_size=1, max_size=200), st.integers(0, 3))
