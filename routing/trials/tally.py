@@ -1,7 +1,6 @@
 """Counts, completion times and kept promises of some requests; two tallies can be made one.
 
-Completion quantiles come from a DDSketch (Masson, Rim and Lee, VLDB 2019) and are within 1 % of a value that
-was seen. Coverage is by tenth of the promised probability: of those promised between 0.9 and 1, how many met.
+Coverage is by tenth of the promised probability: of those promised between 0.9 and 1, how many met.
 Regret is what was predicted of the choice less the least that was predicted of a shortlisted candidate that
 fits, on one decision in sixteen: reading a shortlist costs more than making a decision.
 """
@@ -9,17 +8,15 @@ fits, on one decision in sixteen: reading a shortlist costs more than making a d
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Final
-
-from ddsketch import DDSketch
+from typing import Final
 
 from models.base import Frozen
 from models.decision import Decision, Degradation
 from models.errors import Shed
 from models.outcome import OK, DecisionOutcome
+from routing.trials.quantiles import Quantiles
 
 TENTHS: Final = 10
-ACCURACY: Final = 0.01
 REGRET_EVERY: Final = 16
 
 
@@ -57,10 +54,21 @@ class Figures(Frozen):
 class Tally:
     """Adds requests up. Belongs to one event loop."""
 
+    __slots__ = (
+        "_completion",
+        "_counts",
+        "_judged",
+        "_met",
+        "_outcomes",
+        "_promised",
+        "_regret_ms",
+        "_regrets",
+    )
+
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._outcomes: Counter[str] = Counter()
-        self._completion: Any = DDSketch(ACCURACY)
+        self._completion = Quantiles()
         self._judged = [0] * TENTHS
         self._met = [0] * TENTHS
         self._promised = [0.0] * TENTHS
@@ -95,7 +103,7 @@ class Tally:
         self._regret_ms += other._regret_ms
 
     def figures(self) -> Figures:
-        counts, sketch = self._counts, self._completion
+        counts, (p50_ms, p99_ms) = self._counts, self._completion.at(0.5, 0.99)
         return Figures(
             requests=self._outcomes.total(),
             picks=counts["picks"],
@@ -107,8 +115,8 @@ class Tally:
             second_attempts=counts["second_attempts"],
             degraded=counts["degraded"],
             refused={code: n for code, n in sorted(self._outcomes.items()) if code != OK},
-            p50_ms=sketch.get_quantile_value(0.5),
-            p99_ms=sketch.get_quantile_value(0.99),
+            p50_ms=p50_ms,
+            p99_ms=p99_ms,
             regret_ms=self._regret_ms / self._regrets if self._regrets else None,
             coverage=self._coverage(),
         )

@@ -13,7 +13,8 @@ from models.decision import CandidateView, Degradation
 from models.outcome import OK, DecisionOutcome
 from routing.trials import analytics as module
 from routing.trials.analytics import MINUTES_KEPT, Analytics
-from routing.trials.tally import ACCURACY, Tally, regret_ms
+from routing.trials.quantiles import ACCURACY
+from routing.trials.tally import Tally, regret_ms
 from tests.support.cards import a_card
 from tests.support.steps import finished
 from tests.unit.routing.worlds import START_MS, a_decision
