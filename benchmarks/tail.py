@@ -89,34 +89,22 @@ class Results:
 
     def aa_spread(self, scenario: str) -> float:
         """How far two pools with the default were apart."""
-        return _aa_spread(self.peers[scenario][AGAIN])
+        pools = self.peers[scenario][AGAIN].pools
+        return spread([_p99(pools[DEFAULT])], [_p99(pools[AGAIN])])
 
 
 def run(report: Report) -> None:
     """Bring up the pools, run the cells, add the figures."""
     results = asyncio.run(_measured(report))
-    asyncio.run(onnx(report))
-    for cell in CELLS:
+    for cell in (*CELLS, ONNX):
         _latency(report, results, cell.name)
     for cell in BESIDE_PEERS:
         _beside_peers(report, results, cell.name)
+    report.add("aa_spread_onnx", results.aa_spread(ONNX.name), "share, Ray's default against itself")
     aa = report.figures["aa_spread_homogeneous"]
     excess = report.figures["homogeneous_p99_ratio"] - aa
     report.add("homogeneous_p99_excess", excess, "x, ours over the default less its spread (aim <= 1.0)")
     _failures(report, results)
-
-
-async def onnx(report: Report) -> None:
-    """The same question where the processor does the work: a Ray of its own, with nothing else on it."""
-    async with child("benchmarks.serve_pool.driver", ["--model", MODEL, *ONNX.pools]) as driver:
-        result = await _asked(driver, ONNX, report)
-    ours, default = result.pools[OURS], result.pools[DEFAULT]
-    report.add(
-        "onnx_p99_ms", _p99(ours), f"ms, {MODEL}, ours; median {percentile(ours.latencies_ms, 50):.0f}"
-    )
-    report.add("onnx_default_p99_ms", _p99(default), f"ms, of {default.calls} calls")
-    report.add("onnx_p99_ratio", _ratio(result, OURS), "x, ours over Ray's default, one of two slowed")
-    report.add("aa_spread_onnx", _aa_spread(result), "share, Ray's default against itself")
 
 
 async def _measured(report: Report) -> Results:
@@ -128,7 +116,15 @@ async def _measured(report: Report) -> Results:
         for cell in BESIDE_PEERS:
             beside = {pool: replace(cell, pools=(DEFAULT, pool)) for pool in (AGAIN, *PEERS)}
             results.peers[cell.name] = {p: await _asked(driver, c, report) for p, c in beside.items()}
+    await measure_onnx(report, results)
     return results
+
+
+async def measure_onnx(report: Report, results: Results) -> None:
+    """The same where the processor does the work: on a Ray of its own, with nothing else on it."""
+    async with child("benchmarks.serve_pool.driver", ["--model", MODEL, *ONNX.pools]) as driver:
+        result = await _asked(driver, ONNX, report)
+    results.ours[ONNX.name], results.peers[ONNX.name] = result, {AGAIN: result}
 
 
 async def _asked(driver: Child, cell: Cell, report: Report) -> CellResult:
@@ -163,10 +159,6 @@ def _failures(report: Report, results: Results) -> None:
 
 def _ratio(cell: CellResult, pool: str) -> float:
     return _p99(cell.pools[pool]) / _p99(cell.pools[DEFAULT])
-
-
-def _aa_spread(cell: CellResult) -> float:
-    return spread([_p99(cell.pools[DEFAULT])], [_p99(cell.pools[AGAIN])])
 
 
 def _p99(pool: PoolResult) -> float:

@@ -12,7 +12,7 @@ from benchmarks.harness import Report, Validity
 from benchmarks.serve_pool.cells import REPLICAS, Cell, CellResult, PoolResult
 
 
-@pytest.mark.parametrize("cell", tail.CELLS, ids=lambda cell: cell.name)
+@pytest.mark.parametrize("cell", [*tail.CELLS, tail.ONNX], ids=lambda cell: cell.name)
 def test_a_cell_arrives_as_it_was_sent(cell: Cell) -> None:
     """Acts are in order, within the cell, about replicas that exist; numbers stay numbers."""
     arrived = Cell.of(json.loads(json.dumps(asdict(cell))))
@@ -44,12 +44,15 @@ def test_the_figures_are_computed_from_the_right_pools(monkeypatch: pytest.Monke
     ours.frozen_picked_s = 0.7
     peers = {tail.AGAIN: again, "round_robin": PoolResult([300.0]), "capacity_queue": PoolResult([50.0])}
     results = tail.Results(
-        {cell.name: CellResult({tail.OURS: ours, tail.DEFAULT: default}, []) for cell in tail.CELLS},
+        {
+            cell.name: CellResult({tail.OURS: ours, tail.DEFAULT: default}, [])
+            for cell in (*tail.CELLS, tail.ONNX)
+        },
         {
             cell.name: {
                 name: CellResult({tail.DEFAULT: default, name: pool}, []) for name, pool in peers.items()
             }
-            for cell in tail.BESIDE_PEERS
+            for cell in (*tail.BESIDE_PEERS, tail.ONNX)
         },
     )
 
@@ -63,6 +66,8 @@ def test_the_figures_are_computed_from_the_right_pools(monkeypatch: pytest.Monke
     wanted = {
         "slow_p99_ratio": 0.8,
         "antagonist_p99_ratio": 0.8,
+        "onnx_p99_ratio": 0.8,
+        "aa_spread_onnx": 0.1,
         "aa_spread_homogeneous": 0.1,
         "homogeneous_p99_excess": 0.7,
         "slow_round_robin_ratio": 3.0,
