@@ -30,10 +30,10 @@ LOAD: Final = 0.4
 CV: Final = 0.5
 ROUTERS: Final = 2
 REAL_LOAD: Final = 0.4
-REAL_BUDGET_MS: Final = 500.0
-STILL_S, EVERY_S = 0.6, 5.0
+REAL_BUDGET_MS: Final = 300.0
+STILL_S, EVERY_S = 0.4, 4.0
 _ROUNDS: Final = 2
-_ROUND_S: Final = 10.0
+_ROUND_S: Final = 12.0
 _SHARE: Final = 99.9
 
 
