@@ -10,8 +10,8 @@ meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple, Self
 
 from models.base import Frozen
 from models.errors import UnknownProfile
@@ -24,6 +24,9 @@ CELLS_KEPT: Final = 4096
 OTHER: Final = "other"
 NONE: Final = "none"
 """Model and replica of a request that was refused before there was a choice."""
+DIMENSIONS: Final = ("by_model", "by_replica", "by_profile", "by_tier")
+"""The fields of a breakdown, in the order of a cell's names."""
+TOTAL: Final = "total"
 _MINUTE_NS: Final = 60_000_000_000
 
 Cell = tuple[str, str, str, str]
@@ -40,9 +43,38 @@ class Breakdown(Frozen):
     by_profile: dict[str, Figures]
     by_tier: dict[str, Figures]
 
+    @classmethod
+    def of(cls, steps: Breaking) -> Self:
+        """What the steps come to, for who can wait for all of them."""
+        fields = Part.none()
+        for part in steps:
+            if part is not None:
+                part.put(fields, part.figures)
+        return cls(**fields)
 
-Breaking = Generator[None, None, Breakdown]
-"""The steps to a breakdown, which the last one returns. Each is a few merges, or the figures of one tally."""
+
+class Part(NamedTuple):
+    """Some figures of a breakdown: its total, or what is under one name in the field `by`."""
+
+    by: str
+    name: str
+    figures: Figures
+
+    @staticmethod
+    def none() -> dict[str, Any]:
+        """The fields of a breakdown to which no part was put yet."""
+        return {by: {} for by in DIMENSIONS}
+
+    def put(self, fields: dict[str, Any], figures: object) -> None:
+        """Put the figures, in whatever form, in their place."""
+        if self.by == TOTAL:
+            fields[TOTAL] = figures
+        else:
+            fields[self.by][self.name] = figures
+
+
+Breaking = Iterator[Part | None]
+"""The steps to a breakdown: each is a few merges, which give nothing yet, or the figures of one tally."""
 
 
 class Analytics:
@@ -101,28 +133,16 @@ def _breakdown(taken: Iterable[tuple[Cell, Tally]]) -> Breaking:
     cells: Cells = {}
     for cell, tally in taken:
         cells.setdefault(cell, Tally()).merge(tally)
-        yield
+        yield None
     groups: tuple[dict[str, Tally], ...] = ({}, {}, {}, {})
     for cell, tally in cells.items():
         for group, name in zip(groups, cell, strict=True):
             group.setdefault(name, Tally()).merge(tally)
-        yield
-    models, replicas, profiles, tiers = groups
+        yield None
     total = Tally()
-    for tally in tiers.values():
+    for tally in groups[-1].values():
         total.merge(tally)
-    return Breakdown(
-        total=total.figures(),
-        by_model=(yield from _figures(models)),
-        by_replica=(yield from _figures(replicas)),
-        by_profile=(yield from _figures(profiles)),
-        by_tier=(yield from _figures(tiers)),
-    )
-
-
-def _figures(tallies: dict[str, Tally]) -> Generator[None, None, dict[str, Figures]]:
-    figures = {}
-    for name in sorted(tallies.keys() - {NONE}):
-        figures[name] = tallies[name].figures()
-        yield
-    return figures
+    yield Part(TOTAL, "", total.figures())
+    for by, group in zip(DIMENSIONS, groups, strict=True):
+        for name in sorted(group.keys() - {NONE}):
+            yield Part(by, name, group[name].figures())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deployments.gateway.routes.analytics import AT_ONCE
+from deployments.gateway.routes.analytics import AT_ONCE, RoutingAnalytics
 from models.errors import AlreadyRecording, HubError
 from models.outcome import OK, Assignment, DecisionOutcome
 from models.request import Requirements
@@ -56,6 +56,7 @@ async def test_analytics_are_of_this_gateway_and_say_so(hub: TestHub) -> None:
     assert found["since_start"]["by_model"]["ridge@1"]["picks"] == 1
     assert found["recent"]["by_model"] == {}
     assert found["recent"]["total"]["sheds"] == 1
+    assert RoutingAnalytics.model_validate(found).model_dump(mode="json") == found
 
 
 async def test_analytics_of_many_cells_let_other_requests_by(

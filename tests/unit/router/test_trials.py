@@ -19,9 +19,9 @@ from routing.catalogue import Catalogue
 from routing.engine import Engine
 from routing.load import LoadTable, ReplicaMeta
 from routing.profiles import load_profiles
+from routing.trials.analytics import Breakdown
 from routing.trials.experiments import load_experiments
 from tests.support.eventually import eventually
-from tests.support.steps import finished
 from tests.unit.router.test_routed_client import CARDS, FixedCatalogue, ScriptedPools, wanted, windows
 
 PROFILES = load_profiles((Path(__file__).parents[3] / "config" / "profiles.yaml").read_text(encoding="utf-8"))
@@ -96,7 +96,7 @@ async def test_a_shadow_is_called_and_never_answered() -> None:
     assert answer.decision.profile == "performance_optimized"
     assert tried.counted() == {"live": 1, "shadow": 1}
     assert len(tried.pools.sent) == 2
-    assert finished(tried.observer.analytics.since_start()).total.requests == 1
+    assert Breakdown.of(tried.observer.analytics.since_start()).total.requests == 1
 
 
 async def test_a_refusal_is_observed_too() -> None:
@@ -105,7 +105,7 @@ async def test_a_refusal_is_observed_too() -> None:
     with pytest.raises(UnknownProfile):
         await tried.infer("user", profile="made-up")
 
-    seen = finished(tried.observer.analytics.since_start())
+    seen = Breakdown.of(tried.observer.analytics.since_start())
 
     assert seen.total.requests == 1
     assert "made-up" not in seen.by_profile

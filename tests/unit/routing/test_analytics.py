@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from models.decision import CandidateView, Degradation
 from models.outcome import OK, DecisionOutcome
 from routing.trials import analytics as module
-from routing.trials.analytics import MINUTES_KEPT, Analytics
+from routing.trials.analytics import MINUTES_KEPT, Analytics, Breakdown, Breaking
 from routing.trials.quantiles import ACCURACY
 from routing.trials.tally import Tally, regret_ms
 from tests.support.cards import a_card
-from tests.support.steps import finished
 from tests.unit.routing.worlds import START_MS, a_decision
 
 MINUTE_NS = 60_000_000_000
@@ -67,7 +66,7 @@ def test_every_request_is_counted_once_in_each_breakdown() -> None:
     figures.observe(outcome(profile="cost_optimized", met=False, elapsed_ms=200.0))
     figures.observe(outcome(outcome="shed", met=False, decision=None))
     figures.observe(outcome(outcome="unknown_profile", profile="made up", met=None, decision=None))
-    found = finished(figures.since_start())
+    found = Breakdown.of(figures.since_start())
 
     assert found.total.model_dump(include={"requests", "picks", "answered", "met", "missed"}) == {
         "requests": 5,
@@ -97,13 +96,13 @@ def test_minutes_pass_out_of_the_recent_and_stay_in_the_whole() -> None:
     now_ns = START_NS + (3 * MINUTES_KEPT - 1) * MINUTE_NS
 
     def recent(now_ns: int, minutes: int) -> int:
-        return finished(figures.recent(now_ns, minutes=minutes)).total.requests
+        return Breakdown.of(figures.recent(now_ns, minutes=minutes)).total.requests
 
     assert recent(now_ns, 1) == 1
     assert recent(now_ns, 5) == 5
     assert recent(now_ns, MINUTES_KEPT) == MINUTES_KEPT
     assert recent(now_ns + 60 * MINUTE_NS, 5) == 0
-    assert finished(figures.since_start()).total.requests == 3 * MINUTES_KEPT + 1
+    assert Breakdown.of(figures.since_start()).total.requests == 3 * MINUTES_KEPT + 1
 
 
 def test_cells_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +111,7 @@ def test_cells_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     figures = Analytics()
     for number in range(100):
         figures.observe(outcome(number % (MINUTES_KEPT + 3), decision=a_decision(f"r{number}", QUICK)))
-    found = finished(figures.since_start())
+    found = Breakdown.of(figures.since_start())
 
     assert found.total.picks == sum(one.picks for one in found.by_replica.values()) == 100
     assert found.by_replica["other"].picks > 0
@@ -126,12 +125,14 @@ def test_a_breakdown_agrees_with_itself_whatever_comes_meanwhile(
     figures = Analytics()
     for replica in before:
         figures.observe(outcome(decision=a_decision(f"r{replica}", QUICK)))
-    steps = figures.since_start()
-    for _ in range(at):
-        if next(steps, steps) is steps:
-            return
-        figures.observe(outcome(decision=a_decision(f"r{rng.randrange(30)}", WISE), tier="free"))
-    found = finished(steps)
+
+    def interrupted(steps: Breaking) -> Breaking:
+        for number, step in enumerate(steps):
+            yield step
+            if number < at:
+                figures.observe(outcome(decision=a_decision(f"r{rng.randrange(30)}", WISE), tier="free"))
+
+    found = Breakdown.of(interrupted(figures.since_start()))
 
     for group in (found.by_model, found.by_replica, found.by_profile, found.by_tier):
         assert sum(one.requests for one in group.values()) == found.total.requests
