@@ -10,7 +10,7 @@ The oracle beside itself twice: with other draws among equals on the same reques
 ratios compare, for they are of the same requests, too), and on other requests (`aa_halves`).
 
 On the real ONNX models (`benchmarks/callers/real_runs.py`) nobody knows the true queues; there
-`real_mean_ratio` is over Ray's own router on the same arrivals at half of what the pool serves, with two
+`real_mean_ratio` is over Ray's own router on the same arrivals at 0.4 of what the pool serves, with two
 replicas alike and with one of them slowed to a third. Reported, not judged.
 """
 
@@ -36,10 +36,10 @@ from routing.load import LoadConfig
 
 SEEDS: Final = 4
 REQUESTS: Final = 10_000
-REAL_LOAD: Final = 0.5
+REAL_LOAD: Final = 0.4
 STILL_S, EVERY_S = 0.04, 0.06
-_ROUNDS: Final = 2
-_ROUND_S: Final = 6.0
+_ROUNDS: Final = 3
+_ROUND_S: Final = 5.0
 _TIMES: Final = 15.0
 _HOP_MS: Final = 1.0
 
