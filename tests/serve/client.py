@@ -66,6 +66,11 @@ class Client:
         """Process id of the ticket's replica."""
         return int(await self._ask("pid", ticket))
 
+    async def held(self, ticket: Ticket) -> tuple[int, int]:
+        """How many calls run and wait on the ticket's replica."""
+        running, waiting = await self._ask("held", ticket)
+        return running, waiting
+
     async def stopped(self) -> int:
         """How many calls were cancelled on the replicas, all together."""
         placement = load_table.TABLE.snapshot(time.time_ns()).placement
@@ -127,13 +132,13 @@ def a_ticket(replica: str, *, pool: str = "left") -> Ticket:
     )
 
 
-def a_call(*, sleep_s: float = 0.0) -> InferCall:
-    """A call of one window."""
+def a_call(*, sleep_s: float = 0.0, rows: int = 1) -> InferCall:
+    """A call of so many windows."""
     return InferCall(
         call_id=random_id(Random()),
         model="quick@1",
-        window=a_window(sleep_s=sleep_s),
-        context=np.zeros((1, len(CONTEXT_FEATURES)), np.float32),
+        window=a_window(sleep_s=sleep_s, rows=rows),
+        context=np.zeros((rows, len(CONTEXT_FEATURES)), np.float32),
         interval_level=0.9,
         deadline_ns=time.time_ns() + 20_000_000_000,
         traceparent="",

@@ -79,6 +79,11 @@ class ScriptedReplica(InferenceReplica):
         """How many calls were cancelled here."""
         return self._stopped
 
+    async def held(self, ticket: Ticket | None = None) -> tuple[int, int]:
+        """How many calls run and wait here."""
+        slots = self._worker._slots
+        return slots.in_service, slots.queued
+
     async def pid(self, ticket: Ticket | None = None) -> int:
         """Process id of the replica that got the call."""
         return os.getpid()

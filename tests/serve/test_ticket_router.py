@@ -8,11 +8,13 @@ from collections.abc import Mapping
 
 import pytest
 
+from deployments.pool.config import PoolConfig
 from deployments.router import load_table
 from deployments.router.pools import ServeResponse
-from deployments.router.replies import Refusal
+from deployments.router.replies import Refusal, Reply
 from models.decision import Ticket
 from models.errors import InferenceFailed, TicketRefused
+from models.forecast import InferReply
 from tests.serve import events
 from tests.serve.client import Client, a_call, a_ticket
 from tests.support.eventually import eventually
@@ -83,13 +85,22 @@ async def test_callbacks_come_in_the_known_order(client: Client, transport: str)
 async def test_a_full_replica_refuses_with_its_load(client: Client) -> None:
     """What a replica has no room for comes back as a typed refusal, long before Serve's own limit."""
     replica = replicas()[0]
-    calls = [client.pools.send(a_call(sleep_s=2.0), a_ticket(replica)) for _ in range(5)]
 
-    replies = await asyncio.gather(*(call.reply() for call in calls))
+    def send() -> asyncio.Future[Reply]:
+        call = a_call(sleep_s=2.0, rows=PoolConfig(name="any", repository="any").batch_rows)  # runs alone
+        return asyncio.ensure_future(client.pools.send(call, a_ticket(replica)).reply())
 
-    refused = [reply for reply in replies if isinstance(reply, Refusal)]
-    assert [reply.error.code for reply in refused] == ["replica_busy"]
-    assert (refused[0].load.in_service, refused[0].load.queued) == (2, 2)
+    async def full() -> bool:
+        return await client.held(a_ticket(replica)) == (2, 2)
+
+    held = [send() for _ in range(4)]
+    await eventually(full)
+    refused = await send()
+
+    assert isinstance(refused, Refusal)
+    assert refused.error.code == "replica_busy"
+    assert (refused.load.in_service, refused.load.queued) == (2, 2)
+    assert all(isinstance(reply, InferReply) for reply in await asyncio.gather(*held))
 
 
 async def test_foreign_exceptions_become_ours(client: Client, transport: str) -> None:
