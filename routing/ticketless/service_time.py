@@ -15,8 +15,9 @@ from models.base import Frozen
 
 NS_PER_MS: Final = 1_000_000
 _TRIED_ANEW: Final = 0.5
+_DUE: Final = 0.25
 _KNOWN: Final = 0.2
-"""What must be left of a belief for a call not to try the replica anew, and to be compared with it."""
+"""What is left of a belief when a call tries the replica anew, when one has to, and when none is compared."""
 _SURE: Final = 2
 
 
@@ -30,7 +31,7 @@ class SpeedMemory(Frozen):
 
     gain: float = 0.2
     relax_ms: float = 1000.0
-    longest_relax_ms: float = 30_000.0
+    longest_relax_ms: float = 20_000.0
     slow: float = 1.5
 
 
@@ -64,8 +65,14 @@ class ServiceTime:
         return self._seen_ms
 
     def now_ms(self, pool: Middle, now_ns: int) -> float:
-        """What a call sent now would take if the replica were idle."""
-        return self._faded(pool.medians, now_ns)[pool.best] if self._seen_ms else pool.service_ms
+        """What a call sent now would take if the replica were idle; the pool's median once a retry has to be.
+
+        A belief that merely faded would not do: where no call ever queues, nobody is worse than one that
+        is known to be a little slower, and a healed replica would idle for minutes.
+        """
+        if self._seen_ms is None or (self._left(now_ns) <= _DUE and self.retry(pool, now_ns)):
+            return pool.service_ms
+        return self._faded(pool.medians, now_ns)[pool.best]
 
     def retry(self, pool: Middle, now_ns: int) -> bool:
         """Whether a call sent now would try anew what was slow when it was last seen."""
@@ -81,13 +88,15 @@ class ServiceTime:
         return [math.log(new / old) ** 2 for new, old in zip(seen_ms, believed, strict=True)]
 
     def learn(self, seen_ms: Sequence[float], pool: Middle, now_ns: int, *, retry: bool) -> None:
-        """Take the service times that one call speaks of. The more a belief has faded the less it resists."""
+        """Take the service times that one call speaks of. The more a belief has faded the less it resists,
+        and one that is tried anew does not.
+        """
         if not self._slow_again(seen_ms[pool.best], pool):
             self._confirmed = 0
         elif retry:
             self._confirmed += 1
         old, resists = self._faded(pool.medians, now_ns), 0.0
-        if self._seen_ms is not None:
+        if self._seen_ms is not None and not retry:
             resists = (1.0 - self._memory.gain) * self._left(now_ns)
         self._seen_ms = [new + (was - new) * resists for new, was in zip(seen_ms, old, strict=True)]
         self._seen_ns = now_ns

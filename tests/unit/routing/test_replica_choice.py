@@ -418,6 +418,22 @@ class TestInAPool:
         assert run.share(0, 1) < 0.01
         assert run.p99_ms < 350
 
+    @pytest.mark.parametrize("slow_s", [10.0, 300.0])
+    @pytest.mark.parametrize("seed", range(5))
+    def test_a_healed_replica_has_its_share_within_half_a_minute(self, slow_s: float, seed: int) -> None:
+        """Ten times slower, for seconds or minutes, in a pool so idle that no call would ever need it."""
+        healed_s = 5.0 + slow_s
+        pool = ReplicaPool(
+            lambda replica, at_s: 10.0 if replica == 0 and 5.0 < at_s < healed_s else 1.0,
+            replicas=3,
+            load=0.25,
+            seed=seed,
+        )
+        run = pool.run(healed_s + 90.0)
+        after = [replica for at_s, replica in run.picked_s if at_s > healed_s + 30.0]
+
+        assert after.count(0) / len(after) > 0.25
+
     def test_a_moving_antagonist_is_followed(self) -> None:
         """Another replica five times slower every 5 s: p99 stays below that of one slow call."""
         victims = [Random(seed).randrange(8) for seed in range(20)]
