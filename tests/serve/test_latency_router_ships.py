@@ -50,7 +50,8 @@ def test_two_packages_are_all_that_callers_need(tmp_path: Path) -> None:
         )
     shutil.copy(REPOSITORY / "deployments" / "__init__.py", tmp_path / "deployments")
     shutil.copy(REPOSITORY / "examples" / "latency_router" / "app.py", tmp_path)
-    with (tmp_path / "routing" / "replica_choice.py").open("a") as shipped:
+    with (tmp_path / "routing" / "ticketless" / "choice.py").open("r+") as shipped:  # never a new file
+        shipped.seek(0, os.SEEK_END)
         shipped.write(WHO_IMPORTED.format(directory=str(tmp_path)))
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": ""}
 
