@@ -17,6 +17,7 @@ from models.card import ModelCard
 from models.errors import DeadlineExpired, NothingFeasible, Shed
 from tests.serve.client import Client
 from tests.serve.replicas import ScriptedModel, ScriptedReplica, a_window
+from tests.support.arrivals import next_arrival
 from tests.support.cards import a_card
 
 SERVICE_S: Final = 0.15
@@ -70,7 +71,7 @@ class Load:
         async with asyncio.TaskGroup() as calls:
             while self.rate > 0:
                 calls.create_task(self._call())
-                await asyncio.sleep(1.0 / self.rate)  # the load's own pace: nothing is waited for
+                await next_arrival(self.rate)
 
     def now_s(self) -> float:
         """Seconds since the load began."""

@@ -19,6 +19,7 @@ from ray.serve.handle import DeploymentHandle
 from tests.serve import latency_notes
 from tests.serve.conftest import TRANSPORTS
 from tests.serve.latency_app import CAPACITY, caller, workers
+from tests.support.arrivals import next_arrival
 from tests.support.eventually import eventually
 
 pytestmark = [pytest.mark.serve, pytest.mark.timeout(300)]
@@ -80,7 +81,7 @@ async def paced(
     started: list[asyncio.Future[int]] = []
     for _ in range(calls):
         started.append(asyncio.ensure_future(_answer(handle, seconds)))
-        await asyncio.sleep(1.0 / rate)  # the load's own pace: nothing is waited for
+        await next_arrival(rate)
     return started
 
 
@@ -209,7 +210,7 @@ async def test_a_crash_in_a_call_fails_that_call_only(three: DeploymentHandle[An
 
     assert sum(served.values()) == 60
     assert latency_notes.ENDS["failed"] >= 1
-    await eventually(lambda: len(_current()._choice._replicas) == 3, timeout_s=60)
+    await eventually(lambda: len(_current()._choice._replicas) == 3, timeout_s=120)  # Ray starts a process
 
 
 async def test_new_replicas_get_their_share(deployed: dict[str, DeploymentHandle[Any]]) -> None:

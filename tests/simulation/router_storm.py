@@ -25,6 +25,7 @@ from routing.catalogue import Catalogue
 from routing.engine import Engine
 from routing.load import LoadTable, ReplicaMeta
 from routing.profiles import load_profiles
+from tests.support.arrivals import next_arrival
 
 PROFILES: Final = Path(__file__).parents[2] / "config" / "profiles.yaml"
 SERVICE_S: Final = 0.02
@@ -159,7 +160,7 @@ class Storm:
         rng, calls, end_s = Random(tenant), [], now_s() + seconds
         while now_s() < end_s:
             calls.append(asyncio.create_task(self.ask(tenant, model)))
-            await asyncio.sleep(rng.expovariate(per_s))
+            await next_arrival(per_s, rng)
         await asyncio.gather(*calls)
 
     async def ask(self, tenant: str, model: str | None = None) -> None:

@@ -9,6 +9,7 @@ from models.errors import InferenceFailed, ReplicaLost
 from models.principal import Principal, Tier
 from storage.memory import MemoryFastStore
 from tests.simulation.router_storm import Storm, now_ns, now_s
+from tests.support.arrivals import next_arrival
 from tests.support.cards import a_card
 from tests.support.virtual_loop import run_virtual
 
@@ -85,7 +86,7 @@ async def _flood(storm: Storm, *, seconds: float) -> int:
     while now_s() < end_s:
         if (await limiter.admit(reckless)).grant.allowed:
             calls.append(asyncio.create_task(storm.ask("reckless")))
-        await asyncio.sleep(1.0 / (100 * QUOTA_PER_S))
+        await next_arrival(100 * QUOTA_PER_S)
     await asyncio.gather(*calls)
     return len(calls)
 

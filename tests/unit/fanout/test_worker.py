@@ -10,7 +10,7 @@ from models.events import BEAT_KEY, CLAIM_KEY, UNDELIVERED_KEY
 from models.signal import Signal
 from models.subscription import Subscription
 from signals.encoding import check_signal
-from tests.unit.fanout.stage import SOURCE, Stage, close, home, play, until
+from tests.unit.fanout.stage import SOURCE, Stage, close, home, later, play, until
 from tests.unit.signals.records import NOW_NS, prediction, skipped, slot, subscription
 
 FOR_EVER = NOW_NS * 2
@@ -68,7 +68,7 @@ def test_who_is_not_subscribed_or_not_entitled_receives_nothing() -> None:
             stage.subscribe(one)
         await stage.worker("w").ready()
         stage.unsubscribe(ended)
-        await asyncio.sleep(1)
+        await later(1)
         stage.predict(prediction())
         await until(lambda: stage.signals(there.user_id))
         return [bool(stage.signals(one.user_id)) for one in (ended, lapsed, there)]
@@ -82,7 +82,7 @@ def test_a_subscription_made_while_the_worker_runs_counts_within_a_second() -> N
     async def story(stage: Stage) -> int:
         await stage.worker("w").ready()
         stage.subscribe(follower())
-        await asyncio.sleep(1)
+        await later(1)
         stage.predict(prediction())
         await until(lambda: stage.signals("user-1"))
         return int(stage.signals("user-1")[0]["subscription_offset"])
@@ -95,9 +95,9 @@ def test_what_expired_before_there_was_an_owner_is_recorded_as_undelivered() -> 
 
     async def story(stage: Stage) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         stage.subscribe(follower())
-        await asyncio.sleep(2)
+        await later(2)
         stage.predict(prediction(slot(close(0))), ttl_s=1)
-        await asyncio.sleep(2)
+        await later(2)
         stage.predict(prediction(slot(close(1))), ttl_s=60)
         await stage.worker("w").ready()
         await until(lambda: stage.signals("user-1"))
@@ -151,7 +151,7 @@ def test_what_is_due_together_goes_in_one_append() -> None:
         for number in range(3):
             stage.predict(prediction(slot(close(number))))
         await until(lambda: len(stage.signals("user-1")) == 3)
-        await asyncio.sleep(1)
+        await later(1)
         found = [(signal["sequence"], signal["bar_close_ms"]) for signal in stage.signals("user-1")]
         return found, worker.meter.values[appended] - before
 
@@ -219,7 +219,7 @@ def test_a_slot_cut_into_parts_is_finished_by_the_next_owner() -> None:
         stage.subscribe(follower(PEERS[6]))
         stage.worker("b")
         await until(lambda: all(stage.signals(user) for user in PEERS[:6]))
-        await asyncio.sleep(5)
+        await later(5)
         found = [signal for user in PEERS[:7] for signal in stage.signals(user)]
         parts = sorted({tuple(signal["part"]) for signal in found})
         as_of = {signal["subscription_offset"] for signal in found}
@@ -238,13 +238,13 @@ def test_a_slot_from_before_a_take_over_goes_to_those_who_were_subscribed_then()
     async def story(stage: Stage) -> list[str]:
         leaving, coming = follower(PEERS[0]), follower(PEERS[1])
         stage.subscribe(leaving)
-        await asyncio.sleep(2)
+        await later(2)
         stage.predict(prediction(), ttl_s=60)
-        await asyncio.sleep(2)
+        await later(2)
         stage.unsubscribe(leaving)
         stage.subscribe(coming)
         await stage.worker("w").ready()
-        await asyncio.sleep(3)
+        await later(3)
         return [s["user_id"] for one in (leaving, coming) for s in stage.signals(one.user_id)]
 
     assert play(story) == [PEERS[0]]
@@ -258,7 +258,7 @@ def test_a_signal_acknowledged_after_its_expiry_is_recorded_as_undelivered_too()
         worker = await stage.worker("w").ready()
         stage.predict(prediction(), ttl_s=1.0)
         worker.process.freeze()
-        await asyncio.sleep(2)
+        await later(2)
         worker.process.thaw()
         await until(lambda: stage.controls("user-1", UNDELIVERED_KEY))
         return [str(u["reason"]) for u in stage.controls("user-1", UNDELIVERED_KEY)]
@@ -292,7 +292,7 @@ def test_a_checkpoint_follows_each_restore_and_then_every_two_seconds() -> None:
         stage.subscribe(follower())
         await stage.worker("w").ready()
         stage.predict(prediction())
-        await asyncio.sleep(6)
+        await later(6)
         return stage.checkpoints("user-1")
 
     found = play(story)
@@ -311,7 +311,7 @@ def test_a_restore_from_a_checkpoint_equals_one_from_the_whole_log() -> None:
         first = await stage.worker("a").ready()
         for number in range(4):
             stage.predict(prediction(slot(close(number))))
-            await asyncio.sleep(1)
+            await later(1)
         first.process.crash()
         if stage.checkpoints("user-1")[-1]["position"] < 3:
             raise AssertionError("no checkpoint was taken")
@@ -336,7 +336,7 @@ def test_a_stopped_worker_hands_over_and_ends() -> None:
         stopping = asyncio.create_task(first.worker.stop())
         for number in range(4):
             stage.predict(prediction(slot(close(number))))
-            await asyncio.sleep(0.5)
+            await later(0.5)
         await stopping
         await asyncio.gather(first.running, return_exceptions=True)
         await until(lambda: second.worker.ready and len(stage.signals("user-1")) >= 4)
@@ -356,7 +356,7 @@ def test_status_says_what_is_owned_and_how_fast_it_was() -> None:
         worker = await stage.worker("w").ready()
         stage.predict(prediction())
         await until(lambda: stage.signals("user-1"))
-        await asyncio.sleep(1)
+        await later(1)
         return worker.worker.status()
 
     status = play(story)

@@ -122,7 +122,7 @@ def test_exploration_that_would_never_happen_is_refused() -> None:
     text = GOOD.replace("{type: best}", "{type: tightest_fit}").replace(
         "picker: best", "picker: tightest_fit"
     )
-    assert load_profiles(text).named("mine").picker.every_pair
+    assert load_profiles(text).named("mine").nearest_picker is None
 
     with pytest.raises(
         ConfigError, match=r"profiles\.mine\.explore: has no effect with picker 'tightest_fit'"
