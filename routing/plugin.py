@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from models.base import Frozen
 from models.request import Requirements
@@ -85,11 +85,7 @@ class LiveScorer(Protocol):
 
 
 class Picker(Protocol):
-    """Chooses one candidate. One that looks at `every_pair` sees all replicas of each model, with quantiles;
-    any other sees each model on the nearest replica of each cohort.
-    """
-
-    every_pair: ClassVar[bool]
+    """Chooses one candidate among all replicas of each model, with quantiles."""
 
     @property
     def ref(self) -> str: ...
@@ -102,6 +98,13 @@ class Picker(Protocol):
         """
         ...
 
+
+@runtime_checkable
+class NearestPicker(Picker, Protocol):
+    """A picker that goes by scores alone. It is shown each model on the nearest replica of each cohort only,
+    without quantiles, and every pair where what it takes there does not fit.
+    """
+
     def pick_few(self, scores: Sequence[float], ties: Sequence[float] | None, seed: int) -> int | None:
-        """The same choice among few candidates. Never asked of a picker that looks at every pair."""
+        """The same choice as `pick`, where the candidates are so few that arrays cost more than they save."""
         ...

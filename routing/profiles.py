@@ -20,7 +20,7 @@ from models.errors import ConfigError, UnknownProfile
 from routing.filters import FilterPlugin
 from routing.latency import Completion, Floats
 from routing.pickers import PickerPlugin
-from routing.plugin import Filter, LiveScorer, Picker, Plugin, Traits, TraitScorer
+from routing.plugin import Filter, LiveScorer, NearestPicker, Picker, Plugin, Traits, TraitScorer
 from routing.scorers import LiveScorerPlugin, ScorerPlugin, TraitScorerPlugin
 
 AnyPlugin = Annotated[FilterPlugin | ScorerPlugin | PickerPlugin, Field(discriminator="type")]
@@ -68,6 +68,8 @@ class Profile:
     trait_ties: TraitScorer | None
     live_ties: LiveScorer | None
     picker: Picker
+    nearest_picker: NearestPicker | None
+    """The picker, if nearest replicas are all it has to see."""
     explore: Explore
 
     def trait_scores(self, traits: Traits) -> Floats:
@@ -138,7 +140,8 @@ def _profile(name: str, spec: ProfileSpec, plugins: Mapping[str, Plugin], source
     weighted = [(find(ref, ScorerPlugin, "scorers"), weight / total) for ref, weight in spec.scorers.items()]
     ties = find(spec.ties, ScorerPlugin, "ties") if spec.ties else None
     picker = find(spec.picker, PickerPlugin, "picker")
-    if picker.every_pair and spec.explore.share:
+    nearest_picker = picker if isinstance(picker, NearestPicker) else None
+    if nearest_picker is None and spec.explore.share:
         raise ConfigError(f"{find.place}.explore: has no effect with picker {spec.picker!r}; remove it")
     return Profile(
         name=name,
@@ -148,6 +151,7 @@ def _profile(name: str, spec: ProfileSpec, plugins: Mapping[str, Plugin], source
         trait_ties=ties if isinstance(ties, TraitScorerPlugin) else None,
         live_ties=ties if isinstance(ties, LiveScorerPlugin) else None,
         picker=picker,
+        nearest_picker=nearest_picker,
         explore=spec.explore,
         rule=_rule(spec),
         config_id=_hash(name, spec, plugins),

@@ -20,6 +20,7 @@ from routing.choice.few import Few
 from routing.choice.pairs import Pairs
 from routing.latency import Completion
 from routing.load import LoadSnapshot
+from routing.plugin import NearestPicker
 from routing.profiles import Profile
 
 _MIX: Final = 0x9E3779B97F4A7C15
@@ -65,9 +66,10 @@ class Evaluation:
         """The candidate that the profile's picker prefers among those that fit; None if none does."""
         if not self.candidates.hosts:
             return None
-        if self.profile.picker.every_pair or self.exclude:
+        picker = self.profile.nearest_picker
+        if picker is None or self.exclude:
             return self._any_pair()
-        best = self._nearest()
+        best = self._nearest(picker)
         if best is None or best.quantile_ms > self.budget_ms:
             return self._any_pair()
         return self._explored(best) if self.profile.explore.share else best
@@ -120,23 +122,24 @@ class Evaluation:
         index = pairs.pick(self.profile, self.fitting(), self.seed)
         return None if index is None else self.predicted(pairs.rows.item(index), pairs.replicas.item(index))
 
-    def _nearest(self) -> Choice | None:
+    def _nearest(self, picker: NearestPicker) -> Choice | None:
         """The best row on its cohort's nearest replica, whether it fits the deadline or not; None if not even
         the expected completion of any fits, which makes all scores of completion negative.
         """
         candidates, load, seed = self.candidates, self.load, self.seed
         nearest = [hosts.nearest(load, seed) for hosts in candidates.hosts]
-        row = self._best_of_few(candidates.few, nearest) if candidates.few else self._best(nearest)
+        few = candidates.few
+        row = self._best_of_few(picker, few, nearest) if few else self._best(picker, nearest)
         return None if row is None else self.predicted(row, nearest[candidates.host_of.item(row)])
 
-    def _best(self, nearest: list[int]) -> int | None:
+    def _best(self, picker: NearestPicker, nearest: list[int]) -> int | None:
         profile, completion = self.profile, self._completion(nearest)
         scores = profile.scores(self.candidates.trait_scores, completion)
         live = profile.live_ties
         ties = live.of_completion(completion.expected_ms, self.budget_ms) if live else self.candidates.ties
-        return profile.picker.pick(scores, ties, completion, self.seed)
+        return picker.pick(scores, ties, completion, self.seed)
 
-    def _best_of_few(self, few: Few, nearest: list[int]) -> int | None:
+    def _best_of_few(self, picker: NearestPicker, few: Few, nearest: list[int]) -> int | None:
         """The same, number by number."""
         profile, load, hosts, budget_ms = self.profile, self.load, self.candidates.hosts, self.budget_ms
         ways = [
@@ -147,7 +150,7 @@ class Evaluation:
         scores = few.scores(profile.live_scorers, expected_ms, budget_ms)
         live = profile.live_ties
         ties = [live.of_completion(ms, budget_ms) for ms in expected_ms] if live else few.ties
-        return profile.picker.pick_few(scores, ties, self.seed)
+        return picker.pick_few(scores, ties, self.seed)
 
     def _completion(self, nearest: list[int]) -> Completion:
         """Of each row on its cohort's nearest replica."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Final, Literal
+from typing import Final, Literal
 
 from routing.latency import Completion, Floats
 from routing.plugin import Plugin
@@ -17,7 +17,6 @@ class BestPicker(Plugin):
     """Highest score; of equal ones the highest in `ties`; of those still equal one at random."""
 
     type: Literal["best"]
-    every_pair: ClassVar[bool] = False
 
     def pick(self, scores: Floats, ties: Floats | None, _completion: Completion, seed: int) -> int | None:
         highest = scores.item(scores.argmax())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -22,7 +21,6 @@ class TightestFitPicker(Plugin):
 
     type: Literal["tightest_fit"]
     headroom: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    every_pair: ClassVar[bool] = True
 
     def pick(self, scores: Floats, _ties: Floats | None, completion: Completion, seed: int) -> int | None:
         fitting = scores >= 0.0
@@ -37,6 +35,3 @@ class TightestFitPicker(Plugin):
         equal = (fit >= fit.max() - SAME).nonzero()[0]
         equal = equal[scores[equal] >= scores[equal].max() - SAME]
         return int(equal[seed * equal.size // _SEEDS])
-
-    def pick_few(self, scores: Sequence[float], ties: Sequence[float] | None, seed: int) -> int | None:
-        raise NotImplementedError("it looks at every pair")
