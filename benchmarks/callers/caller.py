@@ -9,16 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-import numpy as np
 from ray import serve
 from ray.serve import Application
 
 from benchmarks.callers.measured import Measured
+from benchmarks.callers.parts import BareCalls, Cards, in_ns, opened
 from deployments.router import load_table
 from deployments.router.config import LocalConfig
 from deployments.router.late_meter import LateMeter
@@ -27,23 +25,16 @@ from deployments.router.meter import RayMeter
 from deployments.router.names import LOCAL_POOL
 from deployments.router.opening import assemble
 from deployments.router.outbox import Outbox
-from deployments.router.pools import ServePools
-from deployments.router.replies import Refusal
 from deployments.router.routed_pools import RoutedPools
-from inference.cards import CARD_FILE, read_card
 from models.base import Frozen
-from models.forecast import InferCall
-from models.ids import random_id
 from models.request import Requirements
-from models.task import CONTEXT_FEATURES, INTERVAL_LEVELS, TIME_SERIES_FORECAST, WINDOW, DataSize
-from routing.catalogue import Catalogue
+from models.task import TIME_SERIES_FORECAST, DataSize
 from routing.engine import Engine
 from routing.profiles import load_profiles
 
-_DEADLINE_NS: Final = 5_000_000_000
+_DEADLINE_S: Final = 5.0
 _LAG_EVERY_S: Final = 0.005
 _EARLY_S: Final = 0.0015
-_LEVEL: Final = INTERVAL_LEVELS[4]
 
 Call = Callable[[], Awaitable[bool]]
 """One call; whether it was answered in this process. Raises if it was not answered."""
@@ -60,44 +51,29 @@ class CallerConfig(Frozen):
     local: LocalConfig | None = None
 
 
-@dataclass(frozen=True)
-class _Cards:
-    """The repository's cards, without a registry."""
-
-    catalogue: Catalogue
-    complete: bool = True
-
-
 class Caller:
     """Holds a routed client and a bare handle to the same pool."""
 
     async def __init__(self, config: CallerConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         table, clock, meter = load_table.TABLE, time.time_ns, LateMeter(RayMeter())
-        self._rng = Random(config.pool)
-        self._pools = ServePools(
-            (config.pool,),
-            by_reference_from=config.by_reference_from,
-            seen=lambda pool: bool(table.replicas(pool)),
-        )
-        await self._pools.open(seen_timeout_s=60.0)
-        local = config.local and LocalPool(config.local, table, clock=clock, rng=self._rng, meter=meter)
+        rng = Random(config.pool)
+        self._pools = await opened(config.pool, table, by_reference_from=config.by_reference_from)
+        local = config.local and LocalPool(config.local, table, clock=clock, rng=rng, meter=meter)
         if local:
             await local.open()
         remote = Outbox(self._pools, most_bytes=config.by_reference_from if config.together else 0)
         self._client = assemble(
             engine=Engine(load_profiles(config.profiles)),
             pools=RoutedPools(remote, local or None),
-            source=_Cards(_catalogue(Path(config.repository))),
+            source=Cards.of(config.repository),
             load=table,
             clock=clock,
-            rng=self._rng,
+            rng=rng,
             meter=meter,
         )
         routes = self._pools._routes[config.pool]  # noqa: SLF001 - the same handle without a router of ours
-        self._handle = routes.by_value if config.by_reference_from else routes.by_reference
-        inputs = np.random.default_rng(0)
-        self._window = inputs.normal(0, 5e-5, (1, WINDOW)).astype(np.float32)
-        self._context = np.zeros((1, len(CONTEXT_FEATURES)), np.float32)
+        handle = routes.by_value if config.by_reference_from else routes.by_reference
+        self._calls = BareCalls(handle, rng, rows=1)
 
     async def paced(self, way: str, model: str | None, *, rate: float, seconds: float) -> dict[str, Any]:
         """Calls at `rate` a second, by chance, whatever becomes of the earlier ones."""
@@ -135,26 +111,15 @@ class Caller:
             task=TIME_SERIES_FORECAST.name,
             rows=1,
             data_size=DataSize.SMALL,
-            deadline_ns=time.time_ns() + _DEADLINE_NS,
+            deadline_ns=in_ns(_DEADLINE_S),
             profile="performance_optimized",
             model=model,
         )
-        answer = await self._client.infer(wanted, self._window, self._context, traceparent="")
+        answer = await self._client.infer(wanted, self._calls.window, self._calls.context, traceparent="")
         return answer.decision.pool == LOCAL_POOL
 
     async def _bare(self, model: str) -> bool:
-        call = InferCall(
-            call_id=random_id(self._rng),
-            model=f"{model}@1",
-            window=self._window,
-            context=self._context,
-            interval_level=_LEVEL,
-            deadline_ns=time.time_ns() + _DEADLINE_NS,
-            traceparent="",
-        )
-        reply = await self._handle.remote(call)
-        if isinstance(reply, Refusal):
-            raise reply.error
+        await self._calls.infer(model, in_ns(_DEADLINE_S))
         return False
 
     async def _paced(self, call: Call, rate: float, seconds: float) -> Measured:
@@ -201,11 +166,6 @@ async def _count(call: Call, begun_s: float, into: Measured) -> None:
         into.failed += 1
     else:
         into.latencies_ms.append((time.perf_counter() - begun_s) * 1e3)
-
-
-def _catalogue(repository: Path) -> Catalogue:
-    cards = [read_card(path.parent) for path in sorted(repository.glob(f"*/*/{CARD_FILE}"))]
-    return Catalogue.of(cards, version=1)
 
 
 def build_caller(config: CallerConfig, name: str) -> Application:

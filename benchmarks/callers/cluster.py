@@ -27,7 +27,7 @@ def serving(applications: Mapping[str, Application]) -> Iterator[dict[str, Any]]
     for name, value in {**RAY_ENVIRONMENT, "RAY_AUTH_MODE": "disabled"}.items():
         os.environ.setdefault(name, value)
     try:
-        _start(directory)
+        start_ray(directory)
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         serve.start(proxy_location="Disabled")
         yield deployed(applications)
@@ -47,8 +47,8 @@ def deployed(applications: Mapping[str, Application]) -> dict[str, Any]:
     return dict(zip(applications, serve.run_many(targets), strict=True))
 
 
-def _start(directory: str) -> None:
-    """On a busy machine a raylet may miss the 30 s that Ray allows it: then once more."""
+def start_ray(directory: str) -> None:
+    """A Ray without a dashboard. A raylet on a busy machine may miss the 30 s that it has: then once more."""
     for attempt in range(1, _STARTS + 1):
         try:
             ray.init(

@@ -11,16 +11,15 @@ import asyncio
 import time
 from collections.abc import Awaitable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from functools import partial
 from math import nan
-from pathlib import Path
 from random import Random
 from typing import Any, Final, NamedTuple
 
-import numpy as np
 from ray import serve
 from ray.serve import Application
 
+from benchmarks.callers.parts import BareCalls, Cards, in_ns, opened
 from deployments.router import load_table
 from deployments.router.config import RouterConfig
 from deployments.router.late_meter import LateMeter
@@ -28,22 +27,16 @@ from deployments.router.meter import RayMeter
 from deployments.router.names import pool_app
 from deployments.router.opening import assemble
 from deployments.router.outbox import Outbox
-from deployments.router.pools import ServePools
-from deployments.router.replies import Refusal
-from inference.cards import CARD_FILE, read_card
 from models.base import Frozen
 from models.decision import Decision
 from models.errors import HubError
-from models.forecast import InferCall
-from models.ids import random_id
 from models.request import Priority, Requirements
-from models.task import CONTEXT_FEATURES, INTERVAL_LEVELS, TIME_SERIES_FORECAST, WINDOW, DataSize
-from routing.catalogue import Catalogue
+from models.task import TIME_SERIES_FORECAST, DataSize
 from routing.engine import Engine
 from routing.load import LoadConfig, LoadTable
 from routing.profiles import load_profiles
 from routing.protection.budget import BudgetConfig
-from routing.protection.hedging import HedgeConfig, HedgePolicy
+from routing.protection.hedging import HedgeConfig
 
 OK: Final = "ok"
 _BY_REFERENCE_FROM: Final = RouterConfig(pools=(), profiles="").by_reference_from_bytes
@@ -104,43 +97,28 @@ class Noting(Engine):
         return decision
 
 
-@dataclass(frozen=True)
-class _Card:
-    """One model's card, without a registry."""
-
-    catalogue: Catalogue
-    complete: bool = True
-
-
 class Player:
     """Holds a routed client and a bare handle to the same pool."""
 
     async def __init__(self, config: PlayerConfig) -> None:  # type: ignore[misc]  # Serve awaits it
-        vars(load_table)["TABLE"] = table = LoadTable(
-            config.load
-        )  # before Serve says which replicas there are
-        self._config, self._rng = config, Random(config.pool)
-        pools = ServePools(
-            (config.pool,),
-            by_reference_from=_BY_REFERENCE_FROM,
-            seen=lambda pool: bool(table.replicas(pool)),
-        )
-        await pools.open(seen_timeout_s=60.0)
-        self._client = assemble(
+        self._config, rng = config, Random(config.pool)
+        pools = await opened(config.pool, load_table.TABLE, by_reference_from=_BY_REFERENCE_FROM)
+        client = partial(
+            assemble,
             engine=Noting(load_profiles(config.profiles)),
             pools=Outbox(pools, most_bytes=_BY_REFERENCE_FROM),
-            source=_Card(_catalogue(Path(config.repository), config.model)),
-            load=table,
+            source=Cards.of(config.repository, config.model),
+            load=_table(config),
             clock=time.time_ns,
-            rng=self._rng,
+            rng=rng,
             meter=LateMeter(RayMeter()),
         )
+        self._hedging, self._single = client(), client(hedges=_NO_HEDGES)
+        self._client = self._hedging
         name = pool_app(config.pool)
         handle: Any = serve.get_deployment_handle(name, name)
-        self._bare_infer = handle.options(method_name="infer", _by_reference=False)
-        inputs = np.random.default_rng(0)
-        self._window = inputs.normal(0, 5e-5, (config.rows, WINDOW)).astype(np.float32)
-        self._context = np.zeros((config.rows, len(CONTEXT_FEATURES)), np.float32)
+        by_value = handle.options(method_name="infer", _by_reference=False)
+        self._calls = BareCalls(by_value, rng, rows=config.rows)
 
     async def play(self, way: str, dues: Sequence[Due]) -> list[Played]:
         """Make the calls, each when it is due."""
@@ -163,14 +141,14 @@ class Player:
 
     async def hedging(self, *, allowed: bool) -> None:
         """Make second calls beside late ones from now on, or none."""
-        self._client._answers._hedges = HedgePolicy(None if allowed else _NO_HEDGES)  # noqa: SLF001
+        self._client = self._hedging if allowed else self._single
 
     async def _played(self, way: str, due: Due, due_s: float) -> Played:
         late_ms, outcome, hedged = (time.perf_counter() - due_s) * 1e3, OK, False
         decided: list[Decision] = []
         _FIRST.set(decided)
         try:
-            hedged = await self._answered(way, due, time.time_ns() + int((due.budget_ms - late_ms) * 1e6))
+            hedged = await self._answered(way, due, in_ns((due.budget_ms - late_ms) / 1e3))
         except HubError as error:
             outcome = error.code
         told = Played(due, outcome, (time.perf_counter() - due_s) * 1e3, late_ms, hedged=hedged)
@@ -189,21 +167,11 @@ class Player:
             model=self._config.model,
             priority=priority,
         )
-        return (await self._client.infer(wanted, self._window, self._context, traceparent="")).hedged
+        calls = self._calls
+        return (await self._client.infer(wanted, calls.window, calls.context, traceparent="")).hedged
 
     async def _bare(self, deadline_ns: int) -> bool:
-        call = InferCall(
-            call_id=random_id(self._rng),
-            model=f"{self._config.model}@1",
-            window=self._window,
-            context=self._context,
-            interval_level=INTERVAL_LEVELS[4],
-            deadline_ns=deadline_ns,
-            traceparent="",
-        )
-        reply = await self._bare_infer.remote(call)
-        if isinstance(reply, Refusal):
-            raise reply.error
+        await self._calls.infer(self._config.model, deadline_ns)
         return False
 
 
@@ -212,10 +180,13 @@ def _with_promise(told: Played, decision: Decision) -> Played:
     return told._replace(expected_ms=promise.expected_ms, p_meet=promise.p_meet, replica=decision.replica)
 
 
-def _catalogue(repository: Path, model: str) -> Catalogue:
-    return Catalogue.of(
-        [read_card(path.parent) for path in repository.glob(f"{model}/*/{CARD_FILE}")], version=1
-    )
+def _table(config: PlayerConfig) -> LoadTable:
+    """Beliefs of these settings about the replicas that the process knows."""
+    table, now_ns = LoadTable(config.load), time.time_ns()
+    placement = load_table.TABLE.snapshot(now_ns).placement
+    known = list(zip(placement.replicas, placement.metas, strict=True))
+    table.replicas_updated(config.pool, known, now_ns=now_ns)
+    return table
 
 
 def build_player(config: PlayerConfig, name: str) -> Application:

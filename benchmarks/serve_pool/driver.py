@@ -26,6 +26,7 @@ from ray import serve
 from ray.serve import RunTarget
 from ray.serve.handle import DeploymentHandle
 
+from benchmarks.callers.cluster import start_ray
 from benchmarks.child import commands
 from benchmarks.serve_pool import sight
 from benchmarks.serve_pool.cells import Act, Cell, CellResult, PoolResult
@@ -189,7 +190,7 @@ def _ray() -> Iterator[None]:
     os.environ.update(_ENVIRONMENT)
     logging.getLogger("ray").setLevel(logging.ERROR)
     directory = tempfile.mkdtemp(prefix="tail-", dir="/tmp")
-    _start(directory)
+    start_ray(directory)
     try:
         serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
         yield
@@ -197,27 +198,6 @@ def _ray() -> Iterator[None]:
         serve.shutdown()  # type: ignore[no-untyped-call]
         ray.shutdown()
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _start(directory: str) -> None:
-    """On a busy machine a node may miss the time that Ray allows it: then once more, and once more."""
-    for last in (False, False, True):
-        try:
-            ray.init(
-                address="local",
-                num_cpus=8,
-                include_dashboard=False,
-                object_store_memory=256 * 1024 * 1024,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _temp_dir=directory,
-            )
-        except Exception:
-            ray.shutdown()
-            if last:
-                raise
-        else:
-            return
 
 
 def main() -> None:

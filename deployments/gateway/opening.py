@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -98,7 +99,16 @@ async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
             max_body_bytes=config.max_body_bytes,
             body_timeout_s=config.body_timeout_s,
         )
+        _spare_collections()
         return OpenGateway(services, routing, stack.pop_all())
+
+
+def _spare_collections() -> None:
+    """Let full garbage collections pass over what lives as long as the process: modules, models and
+    services. Walking them stopped the loop for 25 to 72 ms.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 async def _connect(config: GatewayConfig, stack: AsyncExitStack, *, name: str) -> Connections:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from random import Random
 
 from deployments.router.afterwards import Afterwards
@@ -79,31 +80,42 @@ class Decisions:
     ) -> Decision:
         """The first rung of the ladder that has an answer; else the refusal of the first."""
         (_, asked), *lower = rungs(requirements)
+        choose = partial(self._eligibly, now_ns=now_ns, attempt=attempt, exclude=exclude)
         try:
-            return self._eligibly(asked, now_ns, attempt=attempt, exclude=exclude)
+            return choose(asked)
         except NothingFeasible:
             for degradation, instead in lower:
                 with suppress(NoModelMatches, NothingFeasible):
-                    decision = self._eligibly(instead, now_ns, attempt=attempt, exclude=exclude)
+                    decision = choose(instead, last_resort=False)
                     return decision.model_copy(update={"degradation": degradation})
             raise
 
     def _eligibly(
-        self, requirements: Requirements, now_ns: int, *, attempt: int, exclude: frozenset[str]
+        self,
+        requirements: Requirements,
+        *,
+        now_ns: int,
+        attempt: int,
+        exclude: frozenset[str],
+        last_resort: bool = True,
     ) -> Decision:
-        """The first of the eligible catalogues that has an answer; else the refusal of the whole one."""
-        *reduced, whole = self._eligible.catalogues(now_ns)
-        for catalogue in reduced:
+        """The first of the eligible catalogues that has an answer; else the refusal of the last one."""
+        if requirements.model is not None:
+            self._eligible.check_named(requirements.model, now_ns)
+            last_resort = False
+        ask = partial(self._ask, requirements, now_ns=now_ns, attempt=attempt, exclude=exclude)
+        *first, last = self._eligible.catalogues(now_ns, last_resort=last_resort)
+        for catalogue in first:
             with suppress(NoModelMatches, NothingFeasible):
-                return self._ask(requirements, catalogue, now_ns, attempt=attempt, exclude=exclude)
-        return self._ask(requirements, whole, now_ns, attempt=attempt, exclude=exclude)
+                return ask(catalogue)
+        return ask(last)
 
     def _ask(
         self,
         requirements: Requirements,
         catalogue: Catalogue,
-        now_ns: int,
         *,
+        now_ns: int,
         attempt: int,
         exclude: frozenset[str],
     ) -> Decision:

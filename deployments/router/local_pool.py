@@ -71,7 +71,7 @@ class LocalPool:
 
     def hold(self, models: list[LoadedModel]) -> None:
         """Answer with these models from now on; with none, nobody is sent here."""
-        replica = f"{LOCAL_POOL}-{self._boot}"
+        replica = f"{LOCAL_POOL}-{self._boot[:8]}"
         self._worker = InferenceWorker(
             replica=replica,
             boot=self._boot,

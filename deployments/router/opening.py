@@ -25,12 +25,14 @@ from deployments.router.quarantine import Quarantine
 from deployments.router.recorder import Recorder
 from deployments.router.routed_client import RoutedClient
 from deployments.router.routed_pools import RoutedPools
+from deployments.router.second_calls import SecondCalls
 from messaging.ports import EventBus
 from models.metrics import Meter
 from models.outcome import DecisionOutcome
 from routing.engine import Engine
 from routing.load import LoadTable
 from routing.protection.admission import AdmissionConfig
+from routing.protection.hedging import HedgeConfig, HedgePolicy
 from routing.protection.places import Usage, usage_of
 from routing.trials.experiments import Experiments, load_experiments
 
@@ -39,7 +41,7 @@ def _forget(_outcome: DecisionOutcome) -> None:
     """For those who want to know nothing of what became of requests."""
 
 
-def assemble(
+def assemble(  # noqa: PLR0913 - one place where all the parts meet beats two where some do
     *,
     engine: Engine,
     pools: Pools,
@@ -49,9 +51,22 @@ def assemble(
     rng: Random,
     meter: Meter,
     observer: Observer | None = None,
+    hedges: HedgeConfig | None = None,
 ) -> RoutedClient:
     """A routed client over these parts, with a door, a quarantine and budgets of its own."""
     quarantine, afterwards = Quarantine(), Afterwards()
+    decisions = Decisions(
+        engine=engine,
+        source=source,
+        load=load,
+        quarantine=quarantine,
+        afterwards=afterwards,
+        clock=clock,
+        rng=rng,
+        meter=meter,
+    )
+    attempts = Attempts(load, quarantine, afterwards=afterwards, clock=clock, meter=meter)
+    calls = Calls(pools, attempts, clock=clock, rng=rng)
 
     def usage(now_ns: int) -> Usage:
         return usage_of(load.snapshot(now_ns), now_ns)
@@ -60,22 +75,8 @@ def assemble(
         experiments=observer.live if observer else Experiments(),
         observe=observer.observe if observer else _forget,
         door=AdmissionDoor(AdmissionConfig(), usage=usage, clock=clock, meter=meter),
-        decisions=Decisions(
-            engine=engine,
-            source=source,
-            load=load,
-            quarantine=quarantine,
-            afterwards=afterwards,
-            clock=clock,
-            rng=rng,
-            meter=meter,
-        ),
-        calls=Calls(
-            pools,
-            Attempts(load, quarantine, afterwards=afterwards, clock=clock, meter=meter),
-            clock=clock,
-            rng=rng,
-        ),
+        decisions=decisions,
+        answers=SecondCalls(calls, decisions, HedgePolicy(hedges), clock=clock, meter=meter),
         afterwards=afterwards,
         clock=clock,
         meter=meter,

@@ -53,6 +53,11 @@ class Quarantine:
             if suspect.crashes >= _CRASHES and (now_ns < suspect.until_ns or suspect.probing)
         )
 
+    def remaining_s(self, model: str, now_ns: int) -> float:
+        """Until the model may be tried again; 0 if it may be, or is being tried."""
+        suspect = self._suspects.get(model)
+        return max(0, suspect.until_ns - now_ns) / _NS if suspect else 0.0
+
     def sent(self, model: str) -> None:
         """A call leaves for the model; if that had been shut out, it is the probe."""
         if (suspect := self._suspects.get(model)) and suspect.crashes >= _CRASHES:

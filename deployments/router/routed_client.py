@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deployments.router.admission import AdmissionDoor
 from deployments.router.afterwards import Afterwards
-from deployments.router.calls import Calls, Work
+from deployments.router.calls import Work
 from deployments.router.decisions import Decisions
 from deployments.router.journey import Observe, journey
 from deployments.router.second_calls import SecondCalls
@@ -37,7 +37,7 @@ class RoutedClient:
         experiments: Experiments,
         door: AdmissionDoor,
         decisions: Decisions,
-        calls: Calls,
+        answers: SecondCalls,
         observe: Observe,
         afterwards: Afterwards,
         clock: Callable[[], int],
@@ -47,8 +47,7 @@ class RoutedClient:
         self._shadows = Shadows()
         self._door = door
         self._decisions = decisions
-        self._calls = calls
-        self._answers = SecondCalls(calls, decisions, clock=clock, meter=meter)
+        self._answers = answers
         self._tell = observe
         self._afterwards = afterwards
         self._clock = clock
@@ -61,7 +60,7 @@ class RoutedClient:
 
     def ready(self) -> bool:
         """Whether the catalogue was read to its end and the pools are up."""
-        return self._decisions.ready and self._calls.ready
+        return self._decisions.ready and self._answers.ready
 
     def decide(self, requirements: Requirements) -> Decision:
         """Where a call with these requirements would go now; nothing is reserved or called."""

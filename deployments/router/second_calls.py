@@ -25,13 +25,26 @@ from routing.protection.hedging import HedgePolicy
 class SecondCalls:
     """Gets an answer to a decided request in at most two calls. Belongs to one event loop."""
 
-    def __init__(self, calls: Calls, decisions: Decisions, *, clock: Callable[[], int], meter: Meter) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        decisions: Decisions,
+        hedges: HedgePolicy,
+        *,
+        clock: Callable[[], int],
+        meter: Meter,
+    ) -> None:
         self._calls = calls
         self._decisions = decisions
         self._clock = clock
         self._meter = meter
-        self._hedges = HedgePolicy()
+        self._hedges = hedges
         self._retries = AttemptBudget(RETRIES)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the pools are up."""
+        return self._calls.ready
 
     async def answer(self, work: Work, decision: Decision) -> Answer:
         """The first answer. Raises the error of the last call made."""

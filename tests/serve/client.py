@@ -79,8 +79,10 @@ class Client:
         return sum([int(await self._ask("stopped", ticket)) for ticket in tickets])
 
     def busy(self) -> list[str]:
-        """Replicas that hold a call of this client."""
-        return list(self.router._calls._attempts._in_flight)
+        """Replicas that hold a call, as far as this process knows."""
+        now = load_table.TABLE.snapshot(time.time_ns())
+        standings = zip(now.placement.replicas, now.standings, strict=True)
+        return [replica for replica, standing in standings if standing.calls >= 1.0]
 
     async def _ask(self, method: str, ticket: Ticket) -> Any:
         handle = self.pools._routes[ticket.pool].by_value

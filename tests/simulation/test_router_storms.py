@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from deployments.gateway.limits import RateLimiter, load_tiers
 from models.errors import InferenceFailed, ReplicaLost
 from models.principal import Principal, Tier
@@ -47,16 +49,17 @@ def test_retries_do_not_feed_a_backend_that_fails() -> None:
     assert storm.answered("all", ENDS_S + 10.0, OVER_S) >= 0.95 * before > 0.9
 
 
-def test_a_reckless_tenant_harms_itself() -> None:
-    """A hundred times its quota, where the first model to answer kills its replica: it gets its quota, the
-    model is shut out, and nobody else sees an error or waits a fifth longer.
+@pytest.mark.parametrize("named", [None, "poison"])
+def test_a_reckless_tenant_harms_itself(named: str | None) -> None:
+    """A hundred times its quota, where the first model to answer, or the one it names, kills its replica: it
+    gets its quota, the model is shut out, and nobody else sees an error or waits a fifth longer.
     """
 
     async def story(*, reckless: bool) -> tuple[Storm, int]:
         storm = Storm([a_card("quick", warm_ms=20.0), a_card("poison", warm_ms=10.0)])
         storm.backend.fault = lambda call: ReplicaLost("crashed") if call.model == "poison@1" else None
         others = [storm.offer(f"tenant-{n}", per_s=50.0, seconds=SPELL_S, model="quick") for n in range(3)]
-        admitted = asyncio.create_task(_flood(storm, seconds=SPELL_S)) if reckless else None
+        admitted = asyncio.create_task(_flood(storm, named, seconds=SPELL_S)) if reckless else None
         await asyncio.gather(*others)
         return storm, await admitted if admitted else 0
 
@@ -71,7 +74,7 @@ def test_a_reckless_tenant_harms_itself() -> None:
         assert _p99_s(storm, tenant) <= 1.2 * _p99_s(calm, tenant)
 
 
-async def _flood(storm: Storm, *, seconds: float) -> int:
+async def _flood(storm: Storm, named: str | None, *, seconds: float) -> int:
     """A tenant that calls a hundred times as often as it may; how many calls got past its limit."""
     store = MemoryFastStore(now_ns)
     limiter = RateLimiter(load_tiers(TIERS), shared=store, local=store, gateways=1)
@@ -85,7 +88,7 @@ async def _flood(storm: Storm, *, seconds: float) -> int:
     calls, end_s = [], now_s() + seconds
     while now_s() < end_s:
         if (await limiter.admit(reckless)).grant.allowed:
-            calls.append(asyncio.create_task(storm.ask("reckless")))
+            calls.append(asyncio.create_task(storm.ask("reckless", named)))
         await next_arrival(100 * QUOTA_PER_S)
     await asyncio.gather(*calls)
     return len(calls)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+import pytest
+
 from deployments.router.eligible import EligibleModels
 from deployments.router.quarantine import Quarantine
+from models.errors import NothingFeasible
 from routing.catalogue import Catalogue
 from routing.engine import Engine
 from tests.support.cards import a_card
@@ -57,6 +60,25 @@ def test_where_every_model_is_quarantined_they_are_used() -> None:
 
     assert offered("mlp@1", "gru@1") == [(), ("gru@1", "mlp@1")]
     assert decision.chosen.name in {"mlp", "gru"}
+
+
+@pytest.mark.parametrize("named", ["mlp", "mlp@1"])
+def test_a_named_model_in_quarantine_is_refused_until_it_is_over(named: str) -> None:
+    """The refusal says which, and when to come back; another model may be named meanwhile."""
+    models = eligible("mlp@1")
+    models.check_named("gru", ns())
+
+    with pytest.raises(NothingFeasible, match=f"{named} crashed its replicas twice") as refused:
+        models.check_named(named, ns(20_000))
+    assert (refused.value.field, refused.value.retry_after_s) == ("model", 40.0)
+    models.check_named(named, ns(60_000))
+
+
+def test_without_a_last_resort_quarantined_models_are_left_out() -> None:
+    """What stands in for a named model is never one that crashes, be it the only one left."""
+    found = eligible("mlp@1", "gru@1").catalogues(ns(), last_resort=False)
+
+    assert [catalogue.keys for catalogue in found] == [()]
 
 
 def test_a_model_that_is_gone_is_no_reason_for_another_catalogue() -> None:

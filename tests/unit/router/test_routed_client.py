@@ -387,6 +387,22 @@ async def test_the_last_model_is_never_shut_out() -> None:
     assert (await hub.infer()).decision.chosen.name == "quick"
 
 
+async def test_a_model_that_crashes_twice_is_refused_to_whoever_names_it() -> None:
+    """Naming it would kill a replica with each call; where it has no substitute, the caller is told why."""
+    hub = a_hub(
+        ScriptedPools(lambda call, ticket: ReplicaLost("dead")),
+        replicas=["r1", "r2", "r3", "r4"],
+        cards=CARDS[:1],
+    )
+    with pytest.raises(ReplicaLost):
+        await hub.infer(model="quick")
+    sent = len(hub.pools.sent)
+
+    with pytest.raises(NothingFeasible, match="in quarantine"):
+        await hub.infer(model="quick")
+    assert len(hub.pools.sent) == sent == 2
+
+
 async def test_a_decision_alone_reserves_and_sends_nothing() -> None:
     """`decide` says where a call would go, and leaves no trace in the load."""
     hub = a_hub(ScriptedPools())

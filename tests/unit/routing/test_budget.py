@@ -38,8 +38,8 @@ def test_never_more_than_the_share_and_what_is_there_in_any_case(
         assert spent <= config.share * earned + floor + 1e-6
 
 
-def test_a_brown_out_raises_the_load_by_a_tenth_at_most() -> None:
-    """A thousand calls in a second that all fail: about a hundred and ten are tried again."""
+def test_a_brown_out_is_met_with_a_tenth_more_calls_and_ten_a_second() -> None:
+    """A thousand calls in a second that all fail: about a hundred and twenty are tried again."""
     budget = AttemptBudget(RETRIES)
     again = 0
     for number in range(1000):
