@@ -161,10 +161,11 @@ async def _until(due_s: float) -> None:
 
 async def _count(call: Call, begun_s: float, into: Measured) -> None:
     try:
-        into.local += await call()
+        here = await call()  # not added at once: others count while this one waits
     except Exception:  # noqa: BLE001 - counted, and the benchmark tells
         into.failed += 1
     else:
+        into.local += here
         into.latencies_ms.append((time.perf_counter() - begun_s) * 1e3)
 
 

@@ -24,6 +24,11 @@ from routing.beliefs.speeds import Place, SpeedConfig, Speeds
 _LONGEST_MS: Final = 600_000.0
 """A service time beyond ten minutes is no measurement."""
 _WORST_RATIO: Final = 1e4
+_BIGGEST_NEWS: Final = 20.0
+"""One measurement says at most that everything is so many times slower: a call of microseconds that met a
+pause of the processor is a thousand times too long, and pace and speed would chase each other for minutes.
+"""
+_AT_ONCE_MS: Final = 1000.0
 
 
 class Completed(NamedTuple):
@@ -43,6 +48,7 @@ class Learning:
         self.cohorts = CohortBeliefs(forecast=forecast)
         self.hops = Hops(hop)
         self.reliability: dict[str, Reliability] = {}
+        self._late = ("", 0.0)
 
     def placed(self, placement: Placement) -> None:
         """Number speeds anew; know the way to pools that are new."""
@@ -83,6 +89,7 @@ class Learning:
             "cohorts": self.cohorts.export(),
             "hops": self.hops.export(),
             "reliability": {pool: kept.export() for pool, kept in self.reliability.items()},
+            "late": list(self._late),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -91,17 +98,32 @@ class Learning:
         self.hops.restore(state["hops"])
         kept = state["reliability"].items()
         self.reliability = {pool: Reliability.restored(known) for pool, known in kept}
+        replica, seen_ms = state["late"]
+        self._late = replica, seen_ms
 
     def _usual_ms(self, call: Completed) -> float:
         group, size, _ = call.place
         return self.speeds.service_ms[size].item(group)
 
     def _learn_way(self, call: Completed, report: LoadReport) -> float:
-        """What the replica did not account for is the way; returns what is too long for one."""
+        """What the replica did not account for is the way; returns what is too long for one, because the
+        replica was stopped.
+
+        If it was this process that was stopped, no replica is slow for that.
+        """
         hop_ms = call.end.elapsed_ms - report.queue_ms - report.service_ms
-        return (
-            self.hops.observe(call.known.meta.pool, hop_ms, call.end.now_ms) if _measurable(hop_ms) else 0.0
-        )
+        if not _measurable(hop_ms):
+            return 0.0
+        beyond_ms = self.hops.observe(call.known.meta.pool, hop_ms, call.end.now_ms)
+        if beyond_ms <= 0.0 or self._stopped_here(call) or call.known.meta.local:
+            return 0.0
+        return beyond_ms
+
+    def _stopped_here(self, call: Completed) -> bool:
+        """Whether calls to several replicas were late of late: what they have in common is the caller."""
+        (replica, seen_ms), now_ms = self._late, call.end.now_ms
+        self._late = call.flight.replica, now_ms
+        return replica != call.flight.replica and now_ms - seen_ms < _AT_ONCE_MS
 
     def _learn_lateness(self, call: Completed) -> None:
         """A call was given up at its deadline: nobody knows how long it would have taken, but longer.
@@ -133,7 +155,7 @@ class Learning:
         kind, pace, now_ms = call.known.kind, call.known.pace, call.end.now_ms
         usual_ms, middle = self._usual_ms(call), self.cohorts.middle(kind, now_ms)
         took_ms = report.service_ms + stopped_ms
-        error = min(_WORST_RATIO, took_ms / usual_ms / pace.held(now_ms, middle))
+        error = min(_BIGGEST_NEWS, took_ms / usual_ms / pace.held(now_ms, middle))
         pace_variance = pace.variance
         gain = pace.observe(error, self.speeds.variance(group, size), now_ms, middle)
         unexplained = error / (1.0 + gain * (error - 1.0))

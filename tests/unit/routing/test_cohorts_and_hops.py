@@ -95,7 +95,9 @@ def test_restored_cohorts_believe_the_same() -> None:
 
 
 def test_way_starts_as_configured_and_follows_what_is_measured() -> None:
-    """A local pool starts at next to nothing; measurements count a tenth each and fade in half a minute."""
+    """A local pool starts at next to nothing; measurements count a tenth each, the first also as the usual
+    way, which fades in half a minute.
+    """
     hops = Hops(HopConfig())
     hops.known("far", local=False)
     hops.known("own", local=True)
@@ -103,7 +105,24 @@ def test_way_starts_as_configured_and_follows_what_is_measured() -> None:
 
     hops.observe("far", 12.0, 1000.0)
     assert hops.at(1000.0) == pytest.approx({"far": 3.0, "own": 0.05})
-    assert hops.at(31_000.0)["far"] == pytest.approx(2.0 + math.exp(-1))
+    assert hops.at(31_000.0)["far"] == pytest.approx(2.0 * 1.5 ** math.exp(-1))
+
+
+def test_a_way_is_as_usual_again_seconds_after_an_overload() -> None:
+    """Half a minute of 5 ms, then some seconds in which replies wait for a second: whoever believed that for
+    long would refuse every call that could teach it better.
+    """
+    hops, now_ms = Hops(HopConfig()), 0.0
+    hops.known("far", local=False)
+    for _ in range(600):
+        hops.observe("far", 5.0, now_ms := now_ms + 50.0)
+    assert 4.5 < hops.at(now_ms)["far"] <= 5.0
+    for _ in range(80):
+        hops.observe("far", 1000.0, now_ms := now_ms + 50.0)
+
+    assert hops.at(now_ms)["far"] > 900.0
+    assert hops.at(now_ms + 5000.0)["far"] < 25.0
+    assert hops.at(now_ms + 10_000.0)["far"] < 12.0
 
 
 def test_pool_known_again_keeps_its_way() -> None:

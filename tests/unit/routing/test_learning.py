@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -21,11 +22,52 @@ def test_unknown_speed_is_the_warm_profile() -> None:
 
 
 def test_one_wild_measurement_is_not_overdone() -> None:
-    """A first call that took 500 times as long is believed at most once, not for replica and model each."""
+    """A first call that took 500 times as long makes the replica twenty times as slow at most, once for
+    replica and model together; if it is so, a few calls tell.
+    """
     table = a_table({"a": holding(CARD)})
     learned(table, {"a": 5000.0}, times=1)
+    once = service_ms(table.snapshot(ns()), "a")
+    learned(table, {"a": 5000.0}, times=4)
 
-    assert 1000.0 < service_ms(table.snapshot(ns()), "a") <= 5000.0
+    assert 50.0 < once <= 200.0
+    assert 2000.0 < service_ms(table.snapshot(ns()), "a") <= 5000.0
+
+
+@pytest.mark.parametrize(("service", "way"), [(30.0, 0.2), (0.02, 60.0)])
+def test_pauses_do_not_set_pace_and_speed_against_each_other(service: float, way: float) -> None:
+    """Calls of 20 us in this process, one in fifty of which meets a pause of the processor or of the loop: no
+    model there is believed to take a thousand times as long, or as short, be it called or not.
+    """
+    tiny, other = a_card("tiny", warm_ms=0.02), a_card("other", warm_ms=0.02)
+    table = a_table({"a": replace(holding(tiny, other), local=True)})
+    for seq in range(2000):
+        took_ms, way_ms = (service, way) if seq % 50 == 0 else (0.02, 0.1)
+        report = a_report("a", seq=seq, service_ms=took_ms)
+        answered(table, "a", at_ms=seq * 2, elapsed_ms=took_ms + way_ms, report=report, card=tiny)
+
+    for card in (tiny, other):
+        assert 0.01 < service_ms(table.snapshot(ns(4000)), "a", card) < 0.2
+
+
+def test_a_stopped_caller_makes_no_replica_slow() -> None:
+    """Where calls to all replicas are late at once it is the caller that was late, as one that is overloaded
+    is for seconds; where those to one of them are, it is the replica.
+    """
+    table = a_table({name: holding(CARD) for name in "abcd"})
+    learned(table, dict.fromkeys("abcd", 10.0))
+    for seq in range(100, 140):
+        for name in "abcd":
+            report = a_report(name, seq=seq, service_ms=10.0)
+            answered(table, name, at_ms=seq * 20, elapsed_ms=1000.0, report=report)
+    overloaded = table.snapshot(ns(2800))
+    for seq in range(200, 210):
+        report = a_report("a", seq=seq, service_ms=10.0)
+        answered(table, "a", at_ms=seq * 40, elapsed_ms=1000.0, report=report)
+    stopped = table.snapshot(ns(8400))
+
+    assert max(standing(overloaded, name).slowdown for name in "abcd") < 3.0
+    assert standing(stopped, "a").slowdown > 10.0
 
 
 def test_model_without_profile_is_as_fast_as_its_pool() -> None:
