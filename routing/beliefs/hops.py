@@ -45,7 +45,7 @@ class _Way(NamedTuple):
     usual: float
     last: float
     seen_ms: float
-    count: int
+    measured: int
 
 
 class Hops:
@@ -76,13 +76,13 @@ class Hops:
         taken_ms = min(hop_ms, _LONGEST * before + _PAUSE_MS)
         last = max(_LEAST_MS, before + (taken_ms - before) * self._config.gain)
         usual = _toward(last, usual, 1.0 - self._weight(way, now_ms))
-        self._ways[pool] = _Way(way.first, usual, last, now_ms, way.count + 1)
+        self._ways[pool] = _Way(way.first, usual, last, now_ms, way.measured + 1)
         return hop_ms - taken_ms
 
     def _weight(self, way: _Way, now_ms: float) -> float:
         """How much a measurement says of what is usual: the first ones their share, later by time."""
         passed_ms = min(_MOST_WEIGHT_MS, max(0.0, now_ms - way.seen_ms))
-        return max(1.0 / (way.count + 1), 1.0 - faded(passed_ms, self._config.usual_tau_ms))
+        return max(1.0 / (way.measured + 1), 1.0 - faded(passed_ms, self._config.usual_tau_ms))
 
     def _usual(self, way: _Way, now_ms: float) -> float:
         return _toward(way.first, way.usual, faded(now_ms - way.seen_ms, self._config.usual_tau_ms))
