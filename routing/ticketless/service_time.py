@@ -15,9 +15,8 @@ from models.base import Frozen
 
 NS_PER_MS: Final = 1_000_000
 _TRIED_ANEW: Final = 0.5
-_DUE: Final = 0.25
 _KNOWN: Final = 0.2
-"""What is left of a belief when a call tries the replica anew, when one has to, and when none is compared."""
+"""What must be left of a belief for a call not to try the replica anew, and to be compared with it."""
 _SURE: Final = 2
 
 
@@ -26,12 +25,14 @@ class SpeedMemory(Frozen):
 
     `gain` weighs a new answer against a belief of just now. The ratio of what was seen to the pool's median
     fades towards 1 with `relax_ms`; that doubles each time a retry finds the replica slow again, up to
-    `longest_relax_ms`. `slow` is the multiple of the median from which a replica is slow.
+    `longest_relax_ms`. `slow` is the multiple of the median from which a replica is slow; one that was not
+    called for `retry_ms` is tried anew whether or not a call needs it.
     """
 
     gain: float = 0.2
     relax_ms: float = 1000.0
-    longest_relax_ms: float = 20_000.0
+    longest_relax_ms: float = 30_000.0
+    retry_ms: float = 20_000.0
     slow: float = 1.5
 
 
@@ -70,13 +71,13 @@ class ServiceTime:
         A belief that merely faded would not do: where no call ever queues, nobody is worse than one that
         is known to be a little slower, and a healed replica would idle for minutes.
         """
-        if self._seen_ms is None or (self._left(now_ns) <= _DUE and self.retry(pool, now_ns)):
+        if self._seen_ms is None or (self._overdue(now_ns) and self.retry(pool, now_ns)):
             return pool.service_ms
         return self._faded(pool.medians, now_ns)[pool.best]
 
     def retry(self, pool: Middle, now_ns: int) -> bool:
         """Whether a call sent now would try anew what was slow when it was last seen."""
-        if self._seen_ms is None or self._left(now_ns) > _TRIED_ANEW:
+        if self._seen_ms is None or (self._left(now_ns) > _TRIED_ANEW and not self._overdue(now_ns)):
             return False
         return self._seen_ms[pool.best] > self._memory.slow * pool.service_ms
 
@@ -120,6 +121,9 @@ class ServiceTime:
         """Nearer to how slow it was than to the median, by ratio: one hiccup is no confirmation."""
         was_ms = pool.service_ms if self._seen_ms is None else self._seen_ms[pool.best]
         return seen_ms > max(self._memory.slow * pool.service_ms, math.sqrt(was_ms * pool.service_ms))
+
+    def _overdue(self, now_ns: int) -> bool:
+        return now_ns - self._seen_ns > self._memory.retry_ms * NS_PER_MS
 
     def _left(self, now_ns: int) -> float:
         doubled_ms = self._memory.relax_ms * 2.0 ** min(self._confirmed, 16)

@@ -145,7 +145,9 @@ def test_an_overdue_call_counts_before_it_returns() -> None:
 
 
 def test_a_slow_replica_is_tried_again_ever_more_rarely() -> None:
-    """The times between retries grow as long as it stays slow, and with it the share of calls it costs."""
+    """The times between retries grow as long as it stays slow, and the share of calls it costs shrinks; but
+    after 20 s it is tried in any case.
+    """
     choice, now_ns = a_warm_choice(3), SECOND
     retried_ns: list[int] = []
     answer(choice, "0", at_ns=now_ns, took_ms=1000)
@@ -160,7 +162,7 @@ def test_a_slow_replica_is_tried_again_ever_more_rarely() -> None:
     waits_ns = [later - earlier for earlier, later in pairwise(retried_ns)]
 
     assert waits_ns == sorted(waits_ns)
-    assert waits_ns[-1] > 3 * waits_ns[0]
+    assert 2 * waits_ns[0] < waits_ns[-1] < 21.2 * SECOND
 
 
 def test_a_healed_replica_is_used_again_at_once() -> None:
