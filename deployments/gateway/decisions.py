@@ -32,6 +32,8 @@ BATCH: Final = 500
 LINGER_S: Final = 0.05
 """How long decisions are collected before they are written together."""
 APPEND_TIMEOUT_S: Final = 10.0
+LAST_S: Final = 2.0
+"""For how long a gateway that ends writes decisions."""
 _KIND: Final = "decision"
 
 
@@ -91,7 +93,7 @@ class DecisionLog:
         return RecordedDecision.model_validate_json(value)
 
     async def run(self) -> None:
-        """Write what is remembered, until cancelled; at the end the store gets what it still lacks."""
+        """Write what is remembered, until cancelled; at the end store and log get what they still lack."""
         try:
             async with asyncio.TaskGroup() as writers:
                 writers.create_task(self._keep())
@@ -123,13 +125,26 @@ class DecisionLog:
         try:
             while True:
                 await _soon(self._to_log)
-                batch = [self._unlogged.popleft() for _ in range(min(len(self._unlogged), BATCH))]
-                for partition, records in _by_partition(batch).items():
-                    await self._append(producer, partition, records)
+                await self._logged(producer)
                 if self._unlogged:
                     self._to_log.set()
         finally:
+            await self._log_last(producer)
             await producer.close()
+
+    async def _log_last(self, producer: Producer) -> None:
+        """What was made until the end, as far as there is time for it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_S):
+                while self._unlogged:
+                    await self._logged(producer)
+        if self._unlogged:
+            self._count("dropped", len(self._unlogged))
+
+    async def _logged(self, producer: Producer) -> None:
+        batch = [self._unlogged.popleft() for _ in range(min(len(self._unlogged), BATCH))]
+        for partition, records in _by_partition(batch).items():
+            await self._append(producer, partition, records)
 
     async def _append(self, producer: Producer, partition: int, records: Sequence[Record]) -> None:
         while records:

@@ -24,6 +24,11 @@ class Afterwards:
         self._waiting.append(work)
 
     def catch_up(self) -> None:
-        """Do now what waits."""
+        """Do now what waits. What fails is reported to the loop: whoever catches up is another request."""
         while self._waiting:
-            self._waiting.popleft()()
+            work = self._waiting.popleft()
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 - reported
+                told = {"message": "work put off until after an answer failed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(told)

@@ -104,6 +104,32 @@ async def test_recording_goes_on_after_a_refusal_and_an_unknown_outcome(hub: Tes
         await eventually(lambda: recorded(hub) == 1)
 
 
+async def test_what_was_decided_last_is_recorded_at_the_end(hub: TestHub) -> None:
+    """A gateway that ends does not drop what it has just collected."""
+    log = hub.services.decisions
+    async with running(log):
+        await log.remember(principal(), decision("a" * 32))
+        await eventually(lambda: recorded(hub) == 1)
+        for number in range(700):
+            await log.remember(principal(), decision(f"{number:032x}"))
+
+    assert recorded(hub) == 701
+
+
+async def test_the_end_does_not_wait_for_a_broker_that_is_away(hub: TestHub) -> None:
+    """What could not be recorded in time is counted."""
+    log = hub.services.decisions
+    async with running(log):
+        await log.remember(principal(), decision("a" * 32))
+        await eventually(lambda: recorded(hub) == 1)
+        hub.log.cut("gateway")
+        for number in range(700):
+            await log.remember(principal(), decision(f"{number:032x}"))
+
+    assert recorded(hub) == 1
+    assert counted(hub, "dropped") + counted(hub, "unknown") + counted(hub, "refused") >= 200
+
+
 async def test_without_the_fast_store_the_request_goes_on(hub: TestHub) -> None:
     """The decision is recorded, only not at hand."""
     store = AwayStore(hub.clock)

@@ -36,6 +36,19 @@ async def test_work_that_puts_off_more_is_followed_up() -> None:
     assert done == ["second"]
 
 
+async def test_what_fails_is_reported_and_holds_nothing_up() -> None:
+    """It belongs to a request that is over, and whoever catches up has to go on with its own."""
+    afterwards, done, told = Afterwards(), list[str](), list[str]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(str(what["exception"])))
+    afterwards.do(lambda: done.remove("nothing"))
+    afterwards.do(lambda: done.append("next"))
+
+    afterwards.catch_up()
+
+    assert done == ["next"]
+    assert told == ["list.remove(x): x not in list"]
+
+
 async def test_a_decision_knows_of_every_answer_before_it() -> None:
     """A caller that asks again at once, without giving up the loop, finds the replica free that answered."""
     hub = a_hub(ScriptedPools())
