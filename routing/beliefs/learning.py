@@ -29,6 +29,10 @@ _BIGGEST_NEWS: Final = 20.0
 pause of the processor is a thousand times too long, and pace and speed would chase each other for minutes.
 """
 _AT_ONCE_MS: Final = 1000.0
+_APART: Final = 3.0
+"""Calls to two replicas that are late within a second are late for the same reason, unless one is so many
+times as late as the other.
+"""
 
 
 class Completed(NamedTuple):
@@ -48,7 +52,7 @@ class Learning:
         self.cohorts = CohortBeliefs(forecast=forecast)
         self.hops = Hops(hop)
         self.reliability: dict[str, Reliability] = {}
-        self._late = ("", 0.0)
+        self._late: dict[str, tuple[float, float]] = {}
 
     def placed(self, placement: Placement) -> None:
         """Number speeds anew; know the way to pools that are new."""
@@ -89,7 +93,7 @@ class Learning:
             "cohorts": self.cohorts.export(),
             "hops": self.hops.export(),
             "reliability": {pool: kept.export() for pool, kept in self.reliability.items()},
-            "late": list(self._late),
+            "late": [[replica, *late] for replica, late in self._late.items()],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -98,8 +102,7 @@ class Learning:
         self.hops.restore(state["hops"])
         kept = state["reliability"].items()
         self.reliability = {pool: Reliability.restored(known) for pool, known in kept}
-        replica, seen_ms = state["late"]
-        self._late = replica, seen_ms
+        self._late = {replica: (late_ms, seen_ms) for replica, late_ms, seen_ms in state["late"]}
 
     def _usual_ms(self, call: Completed) -> float:
         group, size, _ = call.place
@@ -115,15 +118,17 @@ class Learning:
         if not _measurable(hop_ms):
             return 0.0
         beyond_ms = self.hops.observe(call.known.meta.pool, hop_ms, call.end.now_ms)
-        if beyond_ms <= 0.0 or self._stopped_here(call) or call.known.meta.local:
+        if beyond_ms <= 0.0:
             return 0.0
-        return beyond_ms
+        others_ms = self._others_late_ms(call.flight.replica, beyond_ms, call.end.now_ms)
+        return 0.0 if call.known.meta.local or beyond_ms < _APART * others_ms else beyond_ms
 
-    def _stopped_here(self, call: Completed) -> bool:
-        """Whether calls to several replicas were late of late: what they have in common is the caller."""
-        (replica, seen_ms), now_ms = self._late, call.end.now_ms
-        self._late = call.flight.replica, now_ms
-        return replica != call.flight.replica and now_ms - seen_ms < _AT_ONCE_MS
+    def _others_late_ms(self, replica: str, beyond_ms: float, now_ms: float) -> float:
+        """By how much calls to other replicas were late of late: what they have in common is the caller."""
+        lately = {name: seen for name, seen in self._late.items() if 0.0 <= now_ms - seen[1] < _AT_ONCE_MS}
+        others_ms = max((late_ms for name, (late_ms, _) in lately.items() if name != replica), default=0.0)
+        self._late = {**lately, replica: (beyond_ms, now_ms)}
+        return others_ms
 
     def _learn_lateness(self, call: Completed) -> None:
         """A call was given up at its deadline: nobody knows how long it would have taken, but longer.

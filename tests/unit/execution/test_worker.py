@@ -57,7 +57,7 @@ async def test_answers_with_lineage_and_load(worker: InferenceWorker) -> None:
     assert reply.artifact_sha256 == "a" * 64
     assert (reply.load.boot, reply.load.slots, reply.load.rows) == ("b1", 1, 3)
     assert reply.started_ns <= reply.finished_ns
-    assert reply.load.service_ms == (reply.finished_ns - reply.started_ns) / 1e6
+    assert reply.load.service_ms == pytest.approx((reply.finished_ns - reply.started_ns) / 1e6)
 
 
 async def test_reports_are_numbered(worker: InferenceWorker) -> None:

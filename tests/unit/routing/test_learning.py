@@ -52,7 +52,7 @@ def test_pauses_do_not_set_pace_and_speed_against_each_other(service: float, way
 
 def test_a_stopped_caller_makes_no_replica_slow() -> None:
     """Where calls to all replicas are late at once it is the caller that was late, as one that is overloaded
-    is for seconds; where those to one of them are, it is the replica.
+    is for seconds; where those to one of them are, or are far later, it is the replica.
     """
     table = a_table({name: holding(CARD) for name in "abcd"})
     learned(table, dict.fromkeys("abcd", 10.0))
@@ -62,6 +62,8 @@ def test_a_stopped_caller_makes_no_replica_slow() -> None:
             answered(table, name, at_ms=seq * 20, elapsed_ms=1000.0, report=report)
     overloaded = table.snapshot(ns(2800))
     for seq in range(200, 210):
+        others = a_report("b", seq=seq, service_ms=10.0)
+        answered(table, "b", at_ms=seq * 40, elapsed_ms=60.0, report=others)
         report = a_report("a", seq=seq, service_ms=10.0)
         answered(table, "a", at_ms=seq * 40, elapsed_ms=1000.0, report=report)
     stopped = table.snapshot(ns(8400))
