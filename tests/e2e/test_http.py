@@ -14,6 +14,8 @@ import pytest
 from serve_app.client import Refused
 from tests.e2e.conftest import UpHub
 
+pytestmark = pytest.mark.timeout(360)  # the first test starts the hub, which has START_TIMEOUT_S
+
 FOUNDING = {
     "model_type": "time_series_forecast",
     "data_size": "large",

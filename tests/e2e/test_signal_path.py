@@ -20,6 +20,8 @@ from serve_app.demo.scene import EXAMPLE_TICKS
 from tests.e2e.conftest import UpHub
 from tests.support.processes import replicas
 
+pytestmark = pytest.mark.timeout(360)  # the first test starts the hub, which has START_TIMEOUT_S
+
 USERS = [f"e2e-user-{number}" for number in range(12)]
 SECONDS, SPEED = 12, 60.0
 PARTITIONS = 24
