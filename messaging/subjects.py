@@ -18,6 +18,7 @@ TICKS_STREAM: Final = "HUB_TICKS"
 BARS_STREAM: Final = "HUB_BARS"
 CLOCK_SUBJECT: Final = "hub.v1.market.clock"
 ALL_TICKS: Final = "hub.v1.market.*.tick"
+HALT_SUBJECT: Final = "hub.v1.control.halt"
 ALL_BARS: Final = "hub.v1.market.*.bar.*"
 
 TICKS_KEPT_S: Final = 600
@@ -40,7 +41,7 @@ SUBJECTS: Final = (
     Subject(CLOCK_SUBJECT, "market", TICKS_STREAM, "market time: everything before it has been sent"),
     Subject(ALL_BARS, "market", BARS_STREAM, "bars of one symbol and width, for windows"),
     Subject("hub.v1.health.*", "health", None, "a service's sign of life"),
-    Subject("hub.v1.control.>", "control", None, "broadcasts to all services"),
+    Subject(HALT_SUBJECT, "control", None, "halts, told sooner than `hub.control` can; never a resumption"),
 )
 
 

@@ -70,7 +70,46 @@ SIGNALS: Final = Topic("user.signals", 24, _kept(7), "user_id")
 SIGNAL_STATE: Final = Topic(
     "user.signal_state", 24, _compacted(segment_mib=64), "checkpoint; partition as in user.signals"
 )
-TOPICS: Final = (MODELS, DECISIONS, PREDICTIONS, SUBSCRIPTIONS, SIGNALS, SIGNAL_STATE)
+CONTROL: Final = Topic("hub.control", 1, _compacted(segment_mib=1), "scope, id of a halt")
+
+USER_AUTH: Final = Topic("user.auth", 24, _kept(90), "user_id")
+USER_SETTINGS: Final = Topic(
+    "user.settings", 24, _compacted(segment_mib=64), "user, document; partition by user"
+)
+USER_COMMANDS: Final = Topic("user.commands", 24, _kept(90), "user_id")
+USER_TRADES: Final = Topic("user.trades", 24, _kept(90), "user_id")
+USER_MT5_STATUS: Final = Topic(
+    "user.mt5_status",
+    24,
+    {**_compacted(segment_mib=64), "cleanup.policy": "compact,delete", "retention.ms": str(30 * _DAY_MS)},
+    "user, account; partition by user",
+)
+USER_RISK_ALERTS: Final = Topic("user.risk_alerts", 24, _kept(365), "user_id")
+USER_TRANSACTIONS: Final = Topic("user.transactions", 24, _kept(90), "user_id")
+USER_BACKTESTS: Final = Topic("user.backtests", 24, _kept(90), "user_id")
+USER_EVENTS: Final = (
+    USER_AUTH,
+    USER_SETTINGS,
+    USER_COMMANDS,
+    USER_TRADES,
+    USER_MT5_STATUS,
+    USER_RISK_ALERTS,
+    USER_TRANSACTIONS,
+    USER_BACKTESTS,
+)
+"""Where `save_user_event` writes. The topics hold the hot copy; how long the record is kept is not theirs to
+say (`docs/decisions`)."""
+
+TOPICS: Final = (
+    MODELS,
+    DECISIONS,
+    PREDICTIONS,
+    SUBSCRIPTIONS,
+    SIGNALS,
+    SIGNAL_STATE,
+    CONTROL,
+    *USER_EVENTS,
+)
 
 FANOUT: Final = Group("hub-fanout", SIGNALS, "owners of users: predictions x subscriptions -> signals")
 FORECASTER: Final = Group("hub-forecaster", PREDICTIONS, "owners of symbols: ticks -> predictions")

@@ -17,7 +17,11 @@ CLAIM_KEY: Final = b"~claim"
 BEAT_KEY: Final = b"~beat"
 UNDELIVERED_KEY: Final = b"~undelivered"
 CHECKPOINT_KEY: Final = b"~checkpoint"
+MARK_PREFIX: Final = b"~mark:"
 CONTROL_PREFIX: Final = b"~"
+
+MARK_EVERY: Final = 32
+MARKS_KEPT: Final = 64
 
 
 class Claim(Frozen):
@@ -88,6 +92,24 @@ class Checkpoint(Frozen):
     sequences: dict[str, int]
     series: tuple[SeriesMark, ...]
     written_ns: int
+
+
+class SequenceMark(Frozen):
+    """Where a user's signal with this sequence lies in its partition, so that a backfill can start there.
+
+    Written to `user.signal_state` once in `MARK_EVERY` signals of a user; its key is one of `MARKS_KEPT` per
+    user, taken in turn, so compaction keeps that many.
+    """
+
+    schema_: Literal["hub.mark/1"] = Field("hub.mark/1", alias="schema")
+    user_id: str
+    sequence: int
+    offset: int
+
+
+def mark_key(user_id: str, sequence: int) -> bytes:
+    """The compaction key of a mark."""
+    return MARK_PREFIX + f"{user_id}:{sequence // MARK_EVERY % MARKS_KEPT}".encode()
 
 
 class ModelAdded(Frozen):

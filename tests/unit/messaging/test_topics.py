@@ -57,10 +57,21 @@ def test_the_contract_is_the_documented_one() -> None:
         "user.subscriptions": 24,
         "user.signals": 24,
         "user.signal_state": 24,
+        "hub.control": 1,
+        "user.auth": 24,
+        "user.settings": 24,
+        "user.commands": 24,
+        "user.trades": 24,
+        "user.mt5_status": 24,
+        "user.risk_alerts": 24,
+        "user.transactions": 24,
+        "user.backtests": 24,
     }
     assert {topic.name for topic in TOPICS if topic.policy["cleanup.policy"] == "compact"} == {
         "user.subscriptions",
         "user.signal_state",
+        "hub.control",
+        "user.settings",
     }
     assert all(topic.policy["message.timestamp.type"] == "LogAppendTime" for topic in TOPICS)
     assert all(group.topic in TOPICS for group in GROUPS)
