@@ -141,8 +141,8 @@ def encode(record: Frozen) -> bytes:
 
 
 def decode_owed(value: bytes) -> Prediction | Skipped:
-    """The value of a `hub.predictions` record; pydantic's ValidationError if it is none."""
-    return _OWED.validate_json(value)
+    """The value of a `hub.predictions` record, by `Frozen.from_record`; ValidationError if it is none."""
+    return _OWED.validate_json(value, extra="ignore")
 
 
 def slot_id(slot: Slot) -> str:

@@ -95,6 +95,6 @@ def _decoded(record: LogRecord) -> Checkpoint | None:
     if record.key != CHECKPOINT_KEY or record.value is None:
         return None
     try:
-        return Checkpoint.model_validate_json(record.value)
+        return Checkpoint.from_record(record.value)
     except ValidationError:
         return None

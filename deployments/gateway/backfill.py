@@ -91,7 +91,7 @@ class SignalBackfill:
             for record in records:
                 reading = rules.take(record.offset, record.key, record.value, now_ns=None)
                 if record.key == own_key and reading.verdict is Verdict.ACCEPTED:
-                    signal = Signal.model_validate_json(record.value or b"")
+                    signal = Signal.from_record(record.value or b"")
                     if signal.tenant_id == principal.tenant_id:
                         yield signal
 
@@ -111,7 +111,7 @@ class SignalBackfill:
         async for records in self._bus.read(SIGNAL_STATE.name, partition, start, end):
             for record in records:
                 if record.key == CHECKPOINT_KEY and record.value:
-                    claims = Checkpoint.model_validate_json(record.value).claims
+                    claims = Checkpoint.from_record(record.value).claims
         return claims
 
     async def _origin(self, source: Source) -> Prediction | Skipped | None:

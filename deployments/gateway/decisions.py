@@ -90,7 +90,7 @@ class DecisionLog:
         value = here.value if here else await self._store.get(place)
         if value is None:
             raise NotFound("you have no such decision, or it was forgotten")
-        return RecordedDecision.model_validate_json(value)
+        return RecordedDecision.from_record(value)
 
     async def run(self) -> None:
         """Write what is remembered, until cancelled; at the end store and log get what they still lack."""

@@ -48,7 +48,7 @@ class LastGoodAnswers:
             value = await self._store.get(_place(tenant, ask))
         except StoreUnavailable:
             return None
-        return GoodAnswer.model_validate_json(value) if value else None
+        return GoodAnswer.from_record(value) if value else None
 
     def age_ms(self, answer: GoodAnswer) -> float:
         return (self._clock() - answer.at_ns) / 1e6

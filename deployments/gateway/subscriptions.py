@@ -161,7 +161,7 @@ class _Fold:
         if record.value is None:
             own.pop(address, None)
         else:
-            own[address] = Subscription.model_validate_json(record.value)
+            own[address] = Subscription.from_record(record.value)
 
 
 def address_of(subscription: Subscription) -> Address:

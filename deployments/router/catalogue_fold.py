@@ -64,7 +64,7 @@ class CatalogueFold:
     @staticmethod
     def _read(record: LogRecord) -> CatalogueEvent | None:
         try:
-            return _EVENT.validate_json(record.value or b"")
+            return _EVENT.validate_json(record.value or b"", extra="ignore")
         except ValidationError as error:
             log.warning("%s offset %d is no catalogue event: %s", record.topic, record.offset, error)
             return None
