@@ -1,4 +1,6 @@
-"""Checkpoints of folds in `user.signal_state`, so that a restore reads seconds of the log and not days."""
+"""Checkpoints of folds in `user.signal_state`, so that a restore reads seconds of the log and not days, and
+beside them the sequence marks that readers start a backfill from.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import Final, NoReturn
 
 from pydantic import ValidationError
 
+from deployments.fanout.marks import Marks
 from messaging.ports import EventBus, LogRecord, Producer, Record
 from messaging.topics import SIGNAL_STATE
 from models.errors import AppendRefused, AppendUnknown, MessagingError
@@ -19,7 +22,8 @@ _STEP: Final = 16
 
 class CheckpointWriter:
     """Writes the newest checkpoint offered of every partition, one append at a time, with its own producer:
-    a checkpoint is worth no delay of a signal.
+    a checkpoint is worth no delay of a signal. The partition's marks go before it, so that a restore finds
+    the checkpoint last.
 
     A checkpoint is a fold that can never become untrue, only old; so one that is lost or late does no harm.
     """
@@ -32,7 +36,9 @@ class CheckpointWriter:
         self._retry_s = retry_s
         self._offered: dict[int, Checkpoint] = {}
         self._any = asyncio.Event()
+        self.marks: Final = Marks()
         self.written = 0
+        self.marked = 0
         self.failed = 0
 
     def offer(self, partition: int, checkpoint: Checkpoint) -> None:
@@ -49,18 +55,27 @@ class CheckpointWriter:
                 self._any.clear()
                 while self._offered:
                     partition = next(iter(self._offered))
-                    await self._write(producer, partition, self._offered.pop(partition))
+                    await self._write(producer, partition)
         finally:
             await producer.close()
 
-    async def _write(self, producer: Producer, partition: int, checkpoint: Checkpoint) -> None:
-        record = Record(CHECKPOINT_KEY, encode(checkpoint))
+    async def _write(self, producer: Producer, partition: int) -> None:
+        while marks := self.marks.take(partition):
+            if not await self._append(producer, partition, marks):
+                break
+            self.marked += len(marks)
+        checkpoint = Record(CHECKPOINT_KEY, encode(self._offered.pop(partition)))
+        self.written += await self._append(producer, partition, [checkpoint])
+
+    async def _append(self, producer: Producer, partition: int, records: list[Record]) -> bool:
+        """Whether it is in the log for sure; if not, it is given up."""
         try:
-            await producer.append(SIGNAL_STATE.name, partition, [record], timeout_s=self._timeout_s)
-            self.written += 1
+            await producer.append(SIGNAL_STATE.name, partition, records, timeout_s=self._timeout_s)
         except (AppendRefused, AppendUnknown):
             self.failed += 1
             await self._rebuild(producer)
+            return False
+        return True
 
     async def _rebuild(self, producer: Producer) -> None:
         while True:

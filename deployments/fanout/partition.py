@@ -198,6 +198,9 @@ class OwnedPartition:
         """Let memory follow the log."""
         if parcel.batch:
             self.fold.published(parcel.batch, position=self.lease.position)
+            self._tools.checkpoints.marks.note(
+                self.lease.partition, base, parcel.records, parcel.batch.sequences
+            )
             self._measure(parcel.batch, parcel.due, projected_ns=projected_ns, acked_ns=acked_ns)
         else:
             self.fold.recorded(parcel.records[0], base=base, position=self.lease.position)

@@ -135,6 +135,7 @@ class FanoutWorker:
                 **self._tools.tally.totals,
                 "checkpoints": self._tools.checkpoints.written,
                 "checkpoints_failed": self._tools.checkpoints.failed,
+                "marks": self._tools.checkpoints.marked,
                 **{f"predictions_{verdict}": n for verdict, n in self._predictions.verdicts.items()},
             },
         }

@@ -15,7 +15,7 @@ from tests.simulation.bugs import BUGS, Plant
 from tests.simulation.world import simulate
 
 SEEDS = int(os.environ.get("HUB_SIMULATION_SEEDS", "12"))
-FIND_WITHIN = 16
+FIND_WITHIN = 40
 FOUND = (8, 1004)
 """Histories that once broke the promise. 8: of two slots that landed late in one append and whose owner died,
 only one was recorded. 1004: a thawed forecaster stored bars behind their successors.

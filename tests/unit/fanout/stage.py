@@ -14,7 +14,7 @@ from deployments.fanout.worker import FanoutWorker
 from messaging.memory import MemoryBus, MemoryLog, Process
 from messaging.ports import LogRecord, Record
 from messaging.topics import PREDICTIONS, SIGNAL_STATE, SIGNALS, SUBSCRIPTIONS, partition_of
-from models.events import CLAIM_KEY
+from models.events import CHECKPOINT_KEY, CLAIM_KEY, MARK_PREFIX
 from models.metrics import MemoryMeter
 from models.prediction import Prediction, Skipped
 from models.strategy import Strategy
@@ -81,7 +81,14 @@ class Stage:
 
     def checkpoints(self, user: str) -> list[dict[str, Any]]:
         """What was checkpointed of the user's partition."""
-        return [body(r) for r in self.log.partition(SIGNAL_STATE.name, home(user)).records]
+        return [body(r) for r in self._state(user) if r.key == CHECKPOINT_KEY]
+
+    def marks(self, user: str) -> list[dict[str, Any]]:
+        """The sequence marks of the user's partition."""
+        return [body(r) for r in self._state(user) if r.key.startswith(MARK_PREFIX)]
+
+    def _state(self, user: str) -> list[LogRecord]:
+        return self.log.partition(SIGNAL_STATE.name, home(user)).records
 
 
 class Played:
