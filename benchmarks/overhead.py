@@ -25,7 +25,7 @@ from benchmarks.callers.measured import Measured
 from benchmarks.callers.plain_app import build_plain_app
 from benchmarks.child import Child, child
 from benchmarks.harness import Benchmark, Report, VoidRunError, middle, percentile
-from deployments.gateway.tokens import mint
+from deployments.front.tokens import mint
 from deployments.pool.config import PoolConfig
 from deployments.pool.deployment import build_pool
 from deployments.router.config import RouterConfig

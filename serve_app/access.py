@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from deployments.gateway.tokens import LocalTokens, mint
+from deployments.front.tokens import LocalTokens, mint
 from models.errors import ConfigError
 from models.ids import checked_user_id
 from models.principal import Principal, Tier

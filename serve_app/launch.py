@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployments.gateway.tokens import TokenVerifier
+from deployments.front.tokens import TokenVerifier
 from messaging.connect import open_bus
 from messaging.topics import check_topics, create_topics
 from models.errors import TopicMismatch

@@ -16,7 +16,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from deployments.gateway.tokens import TokenConfig
+from deployments.front.tokens import TokenConfig
 from deployments.pool.config import PoolName
 from messaging.config import KafkaConfig, NatsConfig
 from models.base import Frozen

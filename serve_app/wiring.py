@@ -14,9 +14,9 @@ from deployments.fanout.config import FanoutConfig
 from deployments.fanout.deployment import build_fanout
 from deployments.forecaster.config import ForecasterConfig
 from deployments.forecaster.deployment import build_forecaster
+from deployments.front.limits import load_tiers
 from deployments.gateway.config import GatewayConfig
 from deployments.gateway.deployment import build_gateway
-from deployments.gateway.limits import load_tiers
 from deployments.pool.config import PoolConfig
 from deployments.pool.deployment import build_pool
 from deployments.registry.config import RegistryConfig

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from deployments.gateway.limits import Tiers
-from deployments.gateway.tokens import TokenConfig
+from deployments.front.limits import Tiers
+from deployments.front.tokens import TokenConfig
 from deployments.router.config import RouterConfig
 from messaging.config import KafkaConfig, NatsConfig
 from models.base import Frozen

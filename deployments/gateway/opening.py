@@ -9,17 +9,17 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from random import SystemRandom
 
+from deployments.front.limits import RateLimiter
+from deployments.front.tokens import TokenVerifier
 from deployments.gateway.backfill import SignalBackfill
 from deployments.gateway.config import GatewayConfig
 from deployments.gateway.decisions import DecisionLog
 from deployments.gateway.health import Health, Readiness
 from deployments.gateway.last_good import LastGoodAnswers
-from deployments.gateway.limits import RateLimiter
 from deployments.gateway.markets import Markets
 from deployments.gateway.probes import Probes
 from deployments.gateway.services import Services
 from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWriter
-from deployments.gateway.tokens import TokenVerifier
 from deployments.router.late_meter import LateMeter
 from deployments.router.meter import RayMeter
 from deployments.router.opening import Routing

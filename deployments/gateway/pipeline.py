@@ -13,9 +13,9 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.gateway.limits import RateLimiter
+from deployments.front.limits import RateLimiter
+from deployments.front.tokens import TokenVerifier, bearer_of
 from deployments.gateway.problems import problem_response
-from deployments.gateway.tokens import TokenVerifier, unauthenticated
 from models.errors import HubError, Malformed, TooLarge
 from models.metrics import Meter
 from models.principal import Principal
@@ -69,21 +69,14 @@ class Guarded:
             return
         if scope["type"] == "http" and scope["path"] not in self._open:
             try:
-                principal = await self._tokens.verify(bearer_of(Headers(scope=scope)))
+                principal = await self._tokens.verify(
+                    bearer_of(Headers(scope=scope).getlist("authorization"))
+                )
             except HubError as error:
                 await problem_response(error)(scope, receive, send)
                 return
             scope.setdefault("state", {})[PRINCIPAL] = principal
         await self._app(scope, receive, send)
-
-
-def bearer_of(headers: Headers) -> str:
-    """The token of the one Authorization header; Unauthenticated for none, two, or another scheme."""
-    values = headers.getlist("authorization")
-    scheme, _, token = values[0].partition(" ") if len(values) == 1 else ("", "", "")
-    if scheme.lower() != "bearer":
-        raise unauthenticated()
-    return token.strip()
 
 
 class RateLimited:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from deployments.front.limits import RateLimiter
 from deployments.gateway.health import CHECK_TIMEOUT_S, Probe
-from deployments.gateway.limits import RateLimiter
 from deployments.router import load_table
 from deployments.router.opening import Routing
 from messaging.ports import EventBus, MarketFeed

@@ -10,14 +10,14 @@ from typing import Annotated, Protocol
 from fastapi import Depends
 from starlette.requests import Request
 
+from deployments.front.limits import RateLimiter
+from deployments.front.tokens import TokenVerifier
 from deployments.gateway.backfill import SignalBackfill
 from deployments.gateway.decisions import DecisionLog
 from deployments.gateway.health import Health
 from deployments.gateway.last_good import LastGoodAnswers
-from deployments.gateway.limits import RateLimiter
 from deployments.gateway.markets import Markets
 from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWriter
-from deployments.gateway.tokens import TokenVerifier
 from deployments.router.observer import Observer
 from deployments.router.recorder import Recorder
 from models.answer import Router

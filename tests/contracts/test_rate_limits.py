@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.gateway.limits import Admission, RateLimiter, Tiers, load_tiers
+from deployments.front.limits import Admission, RateLimiter, Tiers, load_tiers
 from models.principal import Principal, Tier
 from serve_app.servers.bundled import valkey
 from storage.memory import MemoryFastStore

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from deployments.gateway.limits import RateLimiter, load_tiers
+from deployments.front.limits import RateLimiter, load_tiers
 from models.errors import InferenceFailed, ReplicaLost
 from models.principal import Principal, Tier
 from storage.memory import MemoryFastStore

@@ -13,16 +13,16 @@ import numpy as np
 from fastapi import FastAPI
 from numpy.typing import NDArray
 
+from deployments.front.limits import RateLimiter, Tiers, load_tiers
+from deployments.front.tokens import LocalTokens, TokenVerifier, mint
 from deployments.gateway.app import create_app
 from deployments.gateway.backfill import SignalBackfill
 from deployments.gateway.decisions import DecisionLog
 from deployments.gateway.health import Health, Readiness
 from deployments.gateway.last_good import LastGoodAnswers
-from deployments.gateway.limits import RateLimiter, Tiers, load_tiers
 from deployments.gateway.markets import Markets
 from deployments.gateway.services import Services
 from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWriter
-from deployments.gateway.tokens import LocalTokens, TokenVerifier, mint
 from deployments.router.observer import Observer
 from deployments.router.recorder import Recorder
 from messaging.memory import MemoryBus, MemoryFeed, MemoryLog, MemoryMarket, Process

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from deployments.gateway.limits import RateLimiter, load_tiers
+from deployments.front.limits import RateLimiter, load_tiers
 from models.errors import StoreUnavailable
 from models.principal import Tier
 from storage.memory import MemoryFastStore

@@ -16,8 +16,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from deployments.gateway.keys import RETRY_S, PublishedKeys
-from deployments.gateway.tokens import IssuedTokens, LocalTokens, TokenVerifier, mint
+from deployments.front.keys import RETRY_S, PublishedKeys
+from deployments.front.tokens import IssuedTokens, LocalTokens, TokenVerifier, mint
 from models.errors import ConfigError, Unauthenticated
 from models.secret import SecretRef
 from tests.unit.gateway.doubles import SECRET, SECRET_ENV, TOKENS, TestHub, make_hub, principal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployments.gateway.verified import KEPT_S, MOST, VerifiedTokens
+from deployments.front.verified import KEPT_S, MOST, VerifiedTokens
 from models.principal import Principal
 from tests.unit.gateway.doubles import principal
 

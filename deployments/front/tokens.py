@@ -10,15 +10,15 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 import jwt
 from jwt.utils import base64url_decode
 from pydantic import BaseModel, Field, StrictFloat, StrictInt, StrictStr, ValidationError
 
-from deployments.gateway.keys import PublishedKeys, SharedSecret, VerificationKeys
-from deployments.gateway.verified import VerifiedTokens
+from deployments.front.keys import PublishedKeys, SharedSecret, VerificationKeys
+from deployments.front.verified import VerifiedTokens
 from models.base import Frozen
 from models.errors import HubError, Unauthenticated
 from models.ids import checked_user_id
@@ -119,6 +119,14 @@ class TokenVerifier:
         expires_s = claims.exp + self._config.leeway_s
         self._known.keep(bearer, principal, expires_s=expires_s, kid=kid, key=key)
         return principal
+
+
+def bearer_of(values: Sequence[str]) -> str:
+    """The token in the values of the Authorization header; Unauthenticated for none, two, or another scheme."""
+    scheme, _, token = values[0].partition(" ") if len(values) == 1 else ("", "", "")
+    if scheme.lower() != "bearer":
+        raise unauthenticated()
+    return token.strip()
 
 
 def unauthenticated() -> Unauthenticated:
