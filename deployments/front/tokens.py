@@ -122,7 +122,7 @@ class TokenVerifier:
 
 
 def bearer_of(values: Sequence[str]) -> str:
-    """The token in the values of the Authorization header; Unauthenticated for none, two, or another scheme."""
+    """The token of the one Authorization header; Unauthenticated for none, two, or another scheme."""
     scheme, _, token = values[0].partition(" ") if len(values) == 1 else ("", "", "")
     if scheme.lower() != "bearer":
         raise unauthenticated()
