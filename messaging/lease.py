@@ -43,6 +43,11 @@ class Lease:
         """Every record below this offset is folded or judged, as long as nothing is in flight."""
         return self._holder.position
 
+    @property
+    def batch_bytes(self) -> int:
+        """How large one append may be, as `messaging.sizes` counts."""
+        return self._holder.batch_bytes
+
     def fits(self, records: Sequence[Record]) -> int:
         """How many of the records, from the first, one append can take."""
         return self._holder.fits(records)
@@ -82,6 +87,9 @@ class Holder(Protocol):
 
     @property
     def position(self) -> int: ...
+
+    @property
+    def batch_bytes(self) -> int: ...
 
     def fits(self, records: Sequence[Record]) -> int: ...
 

@@ -110,6 +110,10 @@ class PartitionOwner:
     def position(self) -> int:
         return self.machine.expected
 
+    @property
+    def batch_bytes(self) -> int:
+        return self._context.producer.producer.batch_bytes
+
     def fits(self, records: Sequence[Record]) -> int:
         return self._context.producer.producer.fits(records)
 

@@ -56,6 +56,11 @@ class Producer(Protocol):
         """
         ...
 
+    @property
+    def batch_bytes(self) -> int:
+        """How large a batch may be, as `messaging.sizes` counts."""
+        ...
+
     def fits(self, records: Sequence[Record]) -> int:
         """How many of the records, from the first, fit one batch."""
         ...
@@ -147,6 +152,20 @@ class EventBus(Protocol):
 
     async def ping(self, *, timeout_s: float) -> None:
         """Raise BrokerUnavailable unless the broker answers in time."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Broadcast(Protocol):
+    """Word to all who listen now, kept nowhere: for what the log will say too, only later."""
+
+    async def tell(self, subject: str, payload: bytes) -> None:
+        """Raises BrokerUnavailable if it was not sent; that it was heard is not known."""
+        ...
+
+    def hear(self, subject: str) -> AsyncIterator[bytes]:
+        """What is told from now on, through every outage; what is told during one is missed."""
         ...
 
     async def close(self) -> None: ...

@@ -13,19 +13,17 @@ from messaging.ports import Record
 MAX_BATCH_BYTES: Final = 900_000
 """Below the broker's default `message.max.bytes` (1,048,588) by a safe margin."""
 
-_BATCH_HEADER: Final = 61
-_RECORD_OVERHEAD: Final = 36
+BATCH_OVERHEAD: Final = 61
+RECORD_OVERHEAD: Final = 36
+"""Of format v2, with every varint at its longest, so that a batch is never larger than thought."""
 _HEADER_OVERHEAD: Final = 10
 
 
 def fitting(records: Sequence[Record], limit: int) -> int:
-    """How many of the records, from the first, fit one batch of `limit` bytes.
-
-    Counts every varint of format v2 at its longest, so the batch is never larger than thought.
-    """
-    room = limit - _BATCH_HEADER
+    """How many of the records, from the first, fit one batch of `limit` bytes."""
+    room = limit - BATCH_OVERHEAD
     for count, record in enumerate(records):
-        room -= _RECORD_OVERHEAD + len(record.key) + len(record.value or b"")
+        room -= RECORD_OVERHEAD + len(record.key) + len(record.value or b"")
         if record.headers:
             room -= _headers_bytes(record.headers)
         if room < 0:

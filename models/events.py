@@ -81,7 +81,8 @@ class Checkpoint(Frozen):
     """The fold of a `user.signals` partition up to `position`, so that a restore need not read it all.
 
     `claims` are the recent claim offsets, oldest first, which a reader starting at `position` must know;
-    `cursor` is the next offset to take per `hub.predictions` partition.
+    `cursor` is the next offset to take per `hub.predictions` partition. `held` is what each account was last
+    asked to hold, by symbol and account; `acted` when the limited subscriptions last asked for something.
     """
 
     schema_: Literal["hub.checkpoint/1"] = Field("hub.checkpoint/1", alias="schema")
@@ -91,6 +92,8 @@ class Checkpoint(Frozen):
     cursor: dict[str, int]
     sequences: dict[str, int]
     series: tuple[SeriesMark, ...]
+    held: dict[str, dict[str, float]] = Field(default_factory=dict)
+    acted: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     written_ns: int
 
 

@@ -17,7 +17,9 @@ from models.prediction import Lineage, ReferencePrice
 
 
 class Kind(StrEnum):
-    """What a signal asks for; `target_fraction` is desired state, so repeating one is harmless."""
+    """What a signal asks for: to hold `target_fraction`, nothing, or to hold nothing. It is desired state, so
+    repeating one is harmless. An account goes from long to short and back by way of `close`.
+    """
 
     ADJUST = "adjust"
     ABSTAIN = "abstain"
@@ -25,11 +27,15 @@ class Kind(StrEnum):
 
 
 class Risk(Frozen):
-    """What the projection decided for this user, and which limits it hit."""
+    """What the projection decided for this user, and which limits it hit.
+
+    `per_minute` is the user's limit on signals that ask for something, if there is one.
+    """
 
     tier: str
     scale: float
     limits_hit: tuple[str, ...] = ()
+    per_minute: int | None = None
 
 
 class Source(Frozen):

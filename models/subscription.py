@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import time
+from typing import Annotated, Self
 
 import orjson
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from models.base import Frozen
 from models.principal import Tier
+from models.strategy import Symbol
+
+
+class QuietHours(Frozen):
+    """A span of wall time in UTC, `start` to before `end`, on the weekdays it starts on (0 is Monday).
+
+    One that ends before it starts runs past midnight.
+    """
+
+    start: time
+    end: time
+    days: Annotated[frozenset[Annotated[int, Field(ge=0, le=6)]], Field(min_length=1)] = frozenset(range(7))
+
+    @model_validator(mode="after")
+    def _is_a_span(self) -> Self:
+        if self.start == self.end:
+            raise ValueError("start and end are the same; to be left alone all day, unsubscribe")
+        if self.start.tzinfo or self.end.tzinfo:
+            raise ValueError("times carry no zone; they are UTC")
+        return self
 
 
 class RiskSettings(Frozen):
-    """The user's own bounds: targets are multiplied by `scale`, then clipped to +/- `max_fraction`."""
+    """The user's own bounds: targets are multiplied by `scale`, then clipped to +/- `max_fraction`.
+
+    `max_exposure`: the sizes of what the account is asked to hold, summed over symbols, stay below it.
+    `max_signals_per_minute`: so many in any 60 s ask for something. In `quiet_hours` and for
+    `blocked_symbols` none does. Whatever a bound takes away, the signal says so.
+    """
 
     scale: Annotated[float, Field(ge=0, le=10)] = 1.0
     max_fraction: Annotated[float, Field(ge=0, le=1)] = 1.0
+    max_exposure: Annotated[float, Field(ge=0, le=100)] | None = None
+    max_signals_per_minute: Annotated[int, Field(ge=1, le=600)] | None = None
+    quiet_hours: Annotated[tuple[QuietHours, ...], Field(max_length=21)] = ()
+    blocked_symbols: Annotated[frozenset[Symbol], Field(max_length=200)] = frozenset()
 
 
 class Subscription(Frozen):

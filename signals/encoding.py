@@ -7,7 +7,7 @@ tests parse what is rendered here for any ids. Control records are rare, and enc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -18,11 +18,25 @@ from models.ids import delivery_id, delivery_prefix, signal_id
 from models.prediction import Owed, Prediction, Skipped, Slot
 from models.signal import Signal, Source
 from models.strategy import TargetFractionPolicy
+from signals.book import Subscriber
 from signals.policy import action_for
-from signals.projection import Bounds, Subscriber, project
+from signals.projection import Case, project
 
 _OWED: Final[TypeAdapter[Prediction | Skipped]] = TypeAdapter(Owed)
+_UNSHARED: Final = len('00000000-0000-0000-0000-000000000000",,"sequence":,}') + 20
+"""Of a rendered signal: the delivery id, the longest sequence and what stands between the parts."""
 _VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+
+
+class Outcome(NamedTuple):
+    """What the users in one case are asked for: its kind, its JSON members and their size, and what they hold
+    then (None: as before).
+    """
+
+    kind: str
+    members: str
+    size: int
+    holds: float | None
 
 
 class Body:
@@ -43,7 +57,7 @@ class Body:
         self._action = action_for(policy, owed)
         self._prefix = delivery_prefix(UUID(owed.slot.signal_id))
         self._shared = _shared(owed, source=source, stages=stages or {}, clock_error_ns=clock_error_ns)
-        self._projected: dict[Bounds, tuple[str, str]] = {}
+        self._outcomes: dict[Case, Outcome] = {}
 
     def delivery_id(self, subscriber: Subscriber) -> str:
         """`models.ids.delivery_id` as text, without building a UUID object."""
@@ -60,48 +74,51 @@ class Body:
         )
         return BatchBody(self, head.encode())
 
-    def action(self, bounds: Bounds) -> str:
-        """The JSON members of what subscribers with these bounds are asked for."""
-        return self._of(bounds)[1]
-
-    def kind(self, bounds: Bounds) -> str:
-        """What subscribers with these bounds are asked for, for counting."""
-        return self._of(bounds)[0]
-
-    def _of(self, bounds: Bounds) -> tuple[str, str]:
-        """Kind and JSON members of the projected action, computed once per distinct risk settings."""
-        known = self._projected.get(bounds)
+    def outcome(self, case: Case) -> Outcome:
+        """What users in this case are asked for, projected once per case."""
+        known = self._outcomes.get(case)
         if known is None:
-            known = self._projected[bounds] = self._project(bounds)
+            known = self._outcomes[case] = self._project(case)
         return known
 
-    def _project(self, bounds: Bounds) -> tuple[str, str]:
-        projected = project(self._action, bounds)
+    def _project(self, case: Case) -> Outcome:
+        projected, bounds = project(self._action, case), case.bounds
+        action = projected.action
+        risk: dict[str, object] = {
+            "tier": bounds.tier,
+            "scale": bounds.scale,
+            "limits_hit": projected.limits_hit,
+        }
+        if bounds.per_minute is not None:
+            risk["per_minute"] = bounds.per_minute
         members = _members(
             {
-                "kind": projected.action.kind,
-                "direction": projected.action.direction,
-                "target_fraction": projected.action.target_fraction,
-                "reason": projected.action.reason,
-                "risk": {"tier": bounds.tier, "scale": bounds.scale, "limits_hit": projected.limits_hit},
+                "kind": action.kind,
+                "direction": action.direction,
+                "target_fraction": action.target_fraction,
+                "reason": action.reason,
+                "risk": risk,
             }
         )
-        return projected.action.kind.value, members
+        return Outcome(action.kind.value, members, len(members.encode()), projected.holds)
 
 
 class BatchBody:
-    """Renders the signals of one batch: their common beginning is encoded once, for all users."""
+    """Renders the signals of one batch: their common beginning is encoded once, for all users.
+
+    `shared_bytes` is the most that a signal can take besides the subscriber's `own_bytes` and its outcome.
+    """
 
     def __init__(self, body: Body, head: bytes) -> None:
         self._body = body
         self._head = head
+        self.shared_bytes = len(head) + _UNSHARED
 
-    def render(self, subscriber: Subscriber, sequence: int) -> bytes:
+    def render(self, subscriber: Subscriber, sequence: int, outcome: Outcome) -> bytes:
         """The signal of one subscriber."""
-        body = self._body
         own = (
-            f'{body.delivery_id(subscriber)}",{subscriber.identity},'
-            f'"sequence":{sequence},{body.action(subscriber.bounds)}}}'
+            f'{self._body.delivery_id(subscriber)}",{subscriber.identity},'
+            f'"sequence":{sequence},{outcome.members}}}'
         )
         return self._head + own.encode()
 

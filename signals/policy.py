@@ -26,6 +26,11 @@ def abstain(reason: str) -> Action:
     return Action(kind=Kind.ABSTAIN, direction=0, target_fraction=None, reason=reason)
 
 
+def close(reason: str) -> Action:
+    """The action that asks to hold nothing."""
+    return Action(kind=Kind.CLOSE, direction=0, target_fraction=None, reason=reason)
+
+
 def toward(target: float, reason: str) -> Action:
     """Adjust to `target`; abstain if that is nothing."""
     if target == 0:

@@ -1,127 +1,102 @@
-"""Who receives a prediction, and what is left of its action within each user's own bounds.
+"""What is left of a strategy's action within one user's own bounds, and what took the rest away.
 
-A `Book` folds one partition of the compacted topic `user.subscriptions`; whatever of a subscriber never
-changes is computed once, when its record is read, and not per signal.
+Most users of a slot are in the same `Case`, so that its outcome is projected once and shared. Cases that are
+used for every signal are interned and compared by identity: a lookup per user costs tens of nanoseconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
-from typing import NamedTuple
-
-import orjson
+from functools import cache
+from typing import Final, NamedTuple
 
 from models.principal import Tier
 from models.signal import Kind
-from models.subscription import Subscription
-from signals.policy import Action, abstain, toward
+from models.subscription import RiskSettings
+from signals.policy import Action, abstain, close, toward
 
 
 class Bounds(NamedTuple):
-    """The settings that shape an action; users with equal ones share the projected result. A tuple, because
-    it is hashed once per signal.
-    """
+    """The settings that shape an action."""
 
     tier: Tier
     scale: float
     max_fraction: float
-
-
-@dataclass(frozen=True, slots=True)
-class Subscriber:
-    """One (user, account) as the hot path needs it: `key` is the record key, `identity` its escaped JSON
-    fields, `delivery_seed` what `delivery_id` hashes after the signal.
-    """
-
-    user_id: str
-    account_id: str
-    key: bytes
-    identity: str
-    delivery_seed: bytes
-    bounds: Bounds
-    entitled_until_ns: int
+    per_minute: int | None = None
 
     @classmethod
-    def of(cls, subscription: Subscription) -> Subscriber:
-        user_id, account_id = subscription.user_id, subscription.account_id
-        return cls(
-            user_id=user_id,
-            account_id=account_id,
-            key=user_id.encode(),
-            identity=_fields(tenant_id=subscription.tenant_id, user_id=user_id, account_id=account_id),
-            delivery_seed=f"\x1f{user_id}\x1f{account_id}".encode(),
-            bounds=Bounds(subscription.tier, subscription.risk.scale, subscription.risk.max_fraction),
-            entitled_until_ns=subscription.entitled_until_ns,
-        )
+    def of(cls, tier: Tier, risk: RiskSettings) -> Bounds:
+        return cls(tier, risk.scale, risk.max_fraction, risk.max_signals_per_minute)
 
 
-class Book:
-    """The subscriptions of one partition, as of `offset` (of the last record applied; -1: none yet)."""
+class Veto(NamedTuple):
+    """Why nothing may be asked: the limit by name, and in words."""
 
-    def __init__(self) -> None:
-        self.offset = -1
-        self.refused = 0
-        self._by_slot: dict[tuple[str, str], dict[tuple[str, str], Subscriber]] = {}
-        self._in_order: dict[tuple[str, str], tuple[Subscriber, ...]] = {}
+    limit: str
+    reason: str
 
-    def __len__(self) -> int:
-        return sum(map(len, self._by_slot.values()))
 
-    def apply(self, key: bytes, value: bytes | None, offset: int) -> bool:
-        """Fold one record; a tombstone ends a subscription. False, counted in `refused`, for a record that
-        is no subscription or whose key names another one.
-        """
-        self.offset = offset
-        try:
-            user_id, account_id, strategy, symbol = _key_parts(key)
-            subscription = _subscription(key, value)
-        except ValueError:
-            self.refused += 1
-            return False
-        members = self._by_slot.setdefault((strategy, symbol), {})
-        self._in_order.pop((strategy, symbol), None)
-        if subscription is None:
-            members.pop((user_id, account_id), None)
-        else:
-            members[user_id, account_id] = Subscriber.of(subscription)
-        return True
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """Everything an action depends on besides the slot. `side` is the sign of what the account holds of the
+    symbol, `room` the exposure that its other symbols leave.
+    """
 
-    def subscribers(self, strategy: str, symbol: str, *, at_ns: int) -> Sequence[Subscriber]:
-        """Those entitled at `at_ns` (the prediction's `generated_ns`, so that a replay sees the same ones),
-        in (user, account) order.
-        """
-        everybody = self._sorted(strategy, symbol)
-        return [one for one in everybody if one.entitled_until_ns > at_ns]
+    bounds: Bounds
+    side: int = 0
+    room: float = math.inf
+    veto: Veto | None = None
 
-    def _sorted(self, strategy: str, symbol: str) -> tuple[Subscriber, ...]:
-        slot = (strategy, symbol)
-        if slot not in self._in_order:
-            members = self._by_slot.get(slot, {})
-            self._in_order[slot] = tuple(members[key] for key in sorted(members))
-        return self._in_order[slot]
+
+LONG: Final = 1
+SHORT: Final = -1
+
+
+class Cases(NamedTuple):
+    """The three cases of a user without limits, by what the account holds."""
+
+    flat: Case
+    long: Case
+    short: Case
+
+
+@cache
+def cases(bounds: Bounds) -> Cases:
+    """The same objects for equal bounds."""
+    return Cases(Case(bounds), Case(bounds, LONG), Case(bounds, SHORT))
 
 
 @dataclass(frozen=True, slots=True)
 class Projected:
-    """An action within a user's bounds, and which of them it hit."""
+    """An action within a user's bounds, and which limits it hit."""
 
     action: Action
     limits_hit: tuple[str, ...]
 
+    @property
+    def holds(self) -> float | None:
+        """What the account is to hold from here on; None leaves it as it is."""
+        return 0.0 if self.action.kind is Kind.CLOSE else self.action.target_fraction
 
-def project(wanted: Action, bounds: Bounds) -> Projected:
-    """Scale the target by the user's settings and clip it to their maximum; abstain if that leaves none."""
+
+def project(wanted: Action, case: Case) -> Projected:
+    """Scale the target, clip it to what the user allows, and close before opening the other way; abstain if
+    nothing may be asked or nothing is left.
+    """
     if wanted.kind is not Kind.ADJUST or wanted.target_fraction is None:
         return Projected(wanted, ())
-    scaled = wanted.target_fraction * bounds.scale
-    bounded = max(-bounds.max_fraction, min(bounds.max_fraction, scaled))
-    limits = ("max_fraction",) if bounded != scaled else ()
-    if bounded == 0:
+    if case.veto:
+        return Projected(abstain(f"{wanted.reason}; {case.veto.reason}"), (case.veto.limit,))
+    target, limits = _clipped(wanted.target_fraction * case.bounds.scale, case)
+    if target == 0:
         return Projected(abstain(f"{wanted.reason}; the user's risk settings allow no position"), limits)
-    return Projected(toward(bounded, wanted.reason), limits)
+    if target * case.side < 0:
+        return Projected(close(f"{wanted.reason}; the other side is closed first"), (*limits, "close_first"))
+    return Projected(toward(target, wanted.reason), limits)
 
 
+<<<<<<< HEAD
 def _key_parts(key: bytes) -> tuple[str, str, str, str]:
     parts = orjson.loads(key)
     if not (isinstance(parts, list) and len(parts) == 4 and all(isinstance(part, str) for part in parts)):
@@ -142,3 +117,9 @@ def _subscription(key: bytes, value: bytes | None) -> Subscription | None:
 def _fields(**values: str) -> str:
     """JSON members of the values, escaped, without the braces."""
     return orjson.dumps(values).decode()[1:-1]
+=======
+def _clipped(scaled: float, case: Case) -> tuple[float, tuple[str, ...]]:
+    bounds = {"max_fraction": case.bounds.max_fraction, "max_exposure": case.room}
+    limits = tuple(name for name, bound in bounds.items() if abs(scaled) > bound)
+    return math.copysign(min(abs(scaled), *bounds.values()), scaled), limits
+>>>>>>> cdcc19e (Shape every signal by its user's limits, and obey halts)

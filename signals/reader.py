@@ -28,6 +28,7 @@ from models.events import (
 from models.prediction import Prediction, Skipped
 from models.signal import Signal, Source
 from signals.encoding import check_signal, decode_owed, slot_id
+from signals.standing import Asked, Standing, account_key, asks, subscription_key
 
 Series = tuple[str, str, int]
 """Strategy, symbol, horizon: within a series bar closes only grow."""
@@ -101,7 +102,19 @@ class PredictionRules:
         return (Verdict.REPEATED if repeated else Verdict.OUT_OF_ORDER), f"the series is at {last_ms}"
 
 
+<<<<<<< HEAD
 class SignalHead(Frozen):
+=======
+class RiskHead(BaseModel):
+    """Of a signal's `risk`, what the rules look at."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    per_minute: int | None = None
+
+
+class SignalHead(BaseModel):
+>>>>>>> cdcc19e (Shape every signal by its user's limits, and obey halts)
     """The fields of a signal that the rules look at; a third of the cost of reading all of it."""
 
     model_config = ConfigDict(strict=True)
@@ -111,6 +124,7 @@ class SignalHead(Frozen):
     symbol: str
     horizon_ms: int
     bar_close_ms: int
+    generated_ns: int
     expires_ns: int
     clock_error_ns: int
     source: Source
@@ -121,10 +135,22 @@ class SignalHead(Frozen):
     user_id: str
     account_id: str
     sequence: int
+    kind: str
+    target_fraction: float | None
+    risk: RiskHead
 
     @property
     def series(self) -> Series:
         return self.strategy, self.symbol, self.horizon_ms
+
+    @property
+    def asked(self) -> Asked | None:
+        """What the account is to hold from here on; None if nothing is asked."""
+        if not asks(self.kind):
+            return None
+        account, limit = account_key(self.user_id, self.account_id), self.risk.per_minute
+        limited = (subscription_key(account, self.strategy, self.symbol), limit) if limit else None
+        return Asked(account, self.symbol, self.target_fraction or 0.0, limited)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +192,9 @@ class LastSlot:
 class SignalRules:
     """Folds one partition of `user.signals` in log order.
 
-    `sequences` is the last sequence per user, `slots` the newest slot per series, `cursor` the next offset to
-    take per `hub.predictions` partition, `position` the next offset to read here. `strict` also re-derives
-    every id, at four times the cost.
+    `sequences` is the last sequence per user, `slots` the newest slot per series, `standing` what accounts
+    were asked to hold, `cursor` the next offset to take per `hub.predictions` partition, `position` the next
+    offset to read here. `strict` also re-derives every id, at four times the cost.
     """
 
     def __init__(
@@ -176,6 +202,7 @@ class SignalRules:
     ) -> None:
         self.sequences: dict[str, int] = dict(sequences or {})
         self.slots: dict[Series, LastSlot] = {}
+        self.standing = Standing()
         self.cursor: dict[int, int] = {}
         self.position = 0
         self._epochs = epochs
@@ -216,6 +243,7 @@ class SignalRules:
         rules = cls(epochs, checkpoint.sequences)
         rules.cursor = {int(partition): offset for partition, offset in checkpoint.cursor.items()}
         rules.position = checkpoint.position
+        rules.standing = Standing.restored(checkpoint.held, checkpoint.acted)
         for mark in checkpoint.series:
             slot = LastSlot(mark.bar_close_ms, (-1, -1), -1, (1, 1), sealed=True)
             rules.slots[mark.strategy, mark.symbol, mark.horizon_ms] = slot
@@ -236,6 +264,8 @@ class SignalRules:
             cursor={str(partition): offset for partition, offset in self.cursor.items()},
             sequences=dict(self.sequences),
             series=tuple(marks),
+            held=self.standing.held,
+            acted=self.standing.acted,
             written_ns=now_ns,
         )
 
@@ -251,6 +281,8 @@ class SignalRules:
         if out_of_turn := self._out_of_turn(head, last):
             return SignalReading(out_of_turn, head)
         self._note_delivery(head)
+        if asked := head.asked:
+            self.standing.ask((asked,), head.generated_ns)
         missed = 0 if last is None else head.sequence - last - 1
         if now_ns is not None and now_ns + head.clock_error_ns >= head.expires_ns:
             return SignalReading(Verdict.EXPIRED, head, missed=missed)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from deployments.fanout.predictions import Entry
 from messaging.ports import Record
-from signals.encoding import Body
-from signals.projection import Subscriber
+from messaging.sizes import BATCH_OVERHEAD, RECORD_OVERHEAD
+from signals.book import Subscriber
+from signals.encoding import BatchBody, Body, Outcome
+from signals.standing import Asked, Standing
+from signals.terms import Terms
 
 _TURN: Final = 500
 """Users rendered before other tasks get the loop; about two milliseconds."""
@@ -27,6 +31,8 @@ class Batch:
     subscription_offset: int
     records: Sequence[Record]
     sequences: Mapping[str, int]
+    asked: Sequence[Asked]
+    kinds: Mapping[str, int]
     deliveries: frozenset[str]
 
 
@@ -54,61 +60,101 @@ class Turns:
         self._rendered = 0
 
 
+@dataclass(slots=True)
+class Ahead:
+    """What the records that stand in front of others in the same append will have changed."""
+
+    standing: Standing
+    sequences: dict[str, int] = field(default_factory=dict)
+
+    def add(self, batch: Batch) -> None:
+        self.sequences.update(batch.sequences)
+        self.standing.ask(batch.asked, batch.entry.owed.generated_ns)
+
+
+@dataclass(slots=True)
+class _Written:
+    """What a batch has rendered so far."""
+
+    records: list[Record] = field(default_factory=list)
+    sequences: dict[str, int] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True)
 class Renderer:
-    """Renders an entry's signals under one claim.
+    """Renders an entry's signals under one claim, on the terms of one moment.
 
-    `sequences` is what every user received last, `before` what those were given who stand in front of this
-    entry in the same append.
+    `sequences` is what every user received last; `ahead` counts before it.
     """
 
     entry: Entry
     body: Body
+    terms: Terms
     epoch: int
     subscription_offset: int
     sequences: Mapping[str, int]
+    ahead: Mapping[str, int]
     clock: Callable[[], int]
     turns: Turns
-    before: Mapping[str, int] = field(default_factory=dict)
 
     async def batch(self, subscribers: Sequence[Subscriber], part: tuple[int, int]) -> Batch:
         """One batch for all of the subscribers."""
-        issued: dict[str, int] = {}
-        records: list[Record] = []
+        written, head = _Written(), self._head(part)
         for start in range(0, len(subscribers), _TURN):
             chunk = subscribers[start : start + _TURN]
             await self.turns.take(len(chunk))
-            records += self._records(chunk, part, issued)
+            self._render(chunk, head, written)
         whole = part[0] == part[1] == 1
-        ids = frozenset() if whole else frozenset(map(self.body.delivery_id, subscribers))
-        return Batch(self.entry, part, self.subscription_offset, records, issued, ids)
+        return Batch(
+            entry=self.entry,
+            part=part,
+            subscription_offset=self.subscription_offset,
+            records=written.records,
+            sequences=written.sequences,
+            asked=written.asked,
+            kinds=Counter(outcome.kind for outcome in written.outcomes),
+            deliveries=frozenset() if whole else frozenset(map(self.body.delivery_id, subscribers)),
+        )
 
-    async def cut(
-        self, subscribers: Sequence[Subscriber], fits: Callable[[Sequence[Record]], int]
-    ) -> list[int]:
-        """How many subscribers go into each append; empty if not even one record fits."""
-        records = (await self.batch(subscribers, _WIDEST_PART)).records
-        sizes: list[int] = []
-        while records:
-            size = fits(records)
-            if size == 0:
+    def cut(self, subscribers: Sequence[Subscriber], batch_bytes: int) -> list[int]:
+        """How many subscribers go into each append; empty if one's signal is too large for any."""
+        room = left = batch_bytes - BATCH_OVERHEAD
+        shared, sizes = self._head(_WIDEST_PART).shared_bytes + RECORD_OVERHEAD, [0]
+        for one in subscribers:
+            size = shared + one.own_bytes + self.body.outcome(self.terms.case(one)).size
+            if size > room:
                 return []
-            sizes.append(size)
-            records = records[size:]
+            if size > left:
+                sizes.append(0)
+                left = room
+            sizes[-1] += 1
+            left -= size
         return sizes
 
-    def _records(
-        self, subscribers: Sequence[Subscriber], part: tuple[int, int], issued: dict[str, int]
-    ) -> list[Record]:
-        before, last, records = self.before, self.sequences, []
-        body = self.body.batch(
+    def _head(self, part: tuple[int, int]) -> BatchBody:
+        return self.body.batch(
             epoch=self.epoch,
             part=part,
             subscription_offset=self.subscription_offset,
             now_ns=self.clock(),
         )
+
+    def _render(self, subscribers: Sequence[Subscriber], head: BatchBody, written: _Written) -> None:
+        """The hot path: a few microseconds a user."""
+        issued, ahead, last, symbol = (
+            written.sequences,
+            self.ahead,
+            self.sequences,
+            self.entry.owed.slot.symbol,
+        )
+        case, outcome_of = self.terms.case, self.body.outcome
         for one in subscribers:
-            user = one.user_id
-            sequence = issued[user] = (issued.get(user) or before.get(user) or last.get(user, 0)) + 1
-            records.append(Record(one.key, body.render(one, sequence)))
-        return records
+            user, outcome = one.user_id, outcome_of(case(one))
+            sequence = issued[user] = (issued.get(user) or ahead.get(user) or last.get(user, 0)) + 1
+            written.records.append(Record(one.key, head.render(one, sequence, outcome)))
+            written.outcomes.append(outcome)
+            if outcome.holds is not None:
+                rate = one.limits.rate if one.limits else None
+                written.asked.append(Asked(one.account, symbol, outcome.holds, rate))

@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 from messaging.ports import EventBus, LogRecord, Tail
 from messaging.topics import SUBSCRIPTIONS
 from models.errors import MessagingError
-from signals.projection import Book
+from signals.book import Book
 
 GRACE_MS: Final = 1000
 """A change this close to a prediction may count or not: both are right."""

@@ -10,7 +10,7 @@ from deployments.fanout.books import GRACE_MS, Books, LiveBook
 from deployments.fanout.fold import Fold
 from deployments.fanout.predictions import Entry
 from models.strategy import Strategy, StrategyRef
-from signals.projection import Book, Subscriber
+from signals.book import Book, Subscriber
 from signals.reader import Series
 
 log = logging.getLogger("ray.serve")

@@ -9,17 +9,17 @@ whatever ends the lease, the next owner finds the truth.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from deployments.fanout.batches import Batch, Renderer, Turns
+from deployments.fanout.batches import Ahead, Batch, Renderer, Turns
 from deployments.fanout.books import Books, LiveBook
 from deployments.fanout.checkpoints import CheckpointWriter
 from deployments.fanout.config import FanoutTimings
 from deployments.fanout.dues import Due, Dues
 from deployments.fanout.fold import Fold
+from deployments.fanout.halted import LiveHalts
 from deployments.fanout.predictions import Entry, Inbox
 from deployments.fanout.tally import Tally
 from messaging.lease import Lease
@@ -29,6 +29,7 @@ from models.prediction import Slot
 from models.strategy import Strategy, StrategyRef
 from signals.encoding import Body, encode
 from signals.reader import Series, SignalHead
+from signals.terms import Terms
 
 _TOGETHER: Final = 256
 """Entries looked at, and records after which no further entry joins an append."""
@@ -43,6 +44,7 @@ class Tools:
     strategies: Mapping[StrategyRef, Strategy]
     tally: Tally
     turns: Turns
+    halts: LiveHalts
     clock: Callable[[], int]
     timings: FanoutTimings
 
@@ -51,7 +53,7 @@ class Tools:
 class Parcel:
     """What settles an entry: a batch of signals, or else the record of why there is none.
 
-    `place` counts the waiting entries up to this one.
+    `place` counts the waiting entries up to this one. `large`: it takes several appends, and goes alone.
     """
 
     entry: Entry
@@ -60,6 +62,7 @@ class Parcel:
     batch: Batch | None
     reason: UndeliveredReason | None
     place: int
+    large: bool = False
 
 
 class OwnedPartition:
@@ -97,31 +100,39 @@ class OwnedPartition:
         parcels, seen = await self._collect()
         if not parcels:
             return seen
-        kept = self._fitting(parcels)
-        if not kept or parcels[0].due.parts:
+        if parcels[0].large:
             await self._settle_in_parts(parcels[0].entry, parcels[0].due)
             return parcels[0].place
+        kept = self._fitting(parcels)
         await self._ship(kept)
         return seen if len(kept) == len(parcels) else parcels[len(kept)].place - 1
 
     async def _collect(self) -> tuple[list[Parcel], int]:
-        """Parcels for the entries that wait, and how many were looked at. An entry of which a part is in the
-        log already goes alone.
-        """
+        """Parcels for the entries that wait, and how many were looked at; all on the same halts."""
+        while True:
+            before = await self._tools.halts.version()
+            collected = await self._collect_once()
+            if self._tools.halts.same(before):
+                return collected
+
+    async def _collect_once(self) -> tuple[list[Parcel], int]:
+        """An entry that takes several appends, or of which a part is in the log already, goes alone."""
         parcels: list[Parcel] = []
         closes: dict[Series, int] = {}
-        sequences: dict[str, int] = {}
+        ahead = Ahead(self.fold.rules.standing.above())
         seen = 0
         for entry in self.inbox.waiting(_TOGETHER):
             due = await self._dues.of(entry, closes)
-            if due and due.parts and parcels:
-                break
-            seen += 1
+            parcel = None
             if due and (due.subscribers or due.parts):
-                parcels.append(await self._parcel(entry, due, sequences, place=seen))
-                closes[entry.owed.slot.series] = entry.owed.slot.bar_close_ms
-                if due.parts or sum(len(parcel.records) for parcel in parcels) >= _TOGETHER:
+                parcel = await self._parcel(entry, due, ahead, place=seen + 1)
+                if parcel.large and parcels:
                     break
+                parcels.append(parcel)
+                closes[entry.owed.slot.series] = entry.owed.slot.bar_close_ms
+            seen += 1
+            if parcel and (parcel.large or sum(len(one.records) for one in parcels) >= _TOGETHER):
+                break
         return parcels, seen
 
     def _fitting(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
@@ -135,46 +146,64 @@ class OwnedPartition:
             count += 1
         return parcels[:count]
 
-    async def _parcel(self, entry: Entry, due: Due, sequences: dict[str, int], *, place: int) -> Parcel:
-        """`sequences` is what the parcels before this one give out; this one's are added."""
+    async def _parcel(self, entry: Entry, due: Due, ahead: Ahead, *, place: int) -> Parcel:
+        """`ahead` is what the parcels before this one change; this one's changes are added."""
         if not due.subscribers:
             return self._note(entry, due, UndeliveredReason.PUBLISH_FAILED, place=place)
         if self._expired(entry):
             inherited = entry.timestamp_ms < self.fold.claimed_ms
             reason = UndeliveredReason.NO_OWNER if inherited else UndeliveredReason.EXPIRED
             return self._note(entry, due, reason, place=place)
-        part = (due.parts + 1, due.parts + 1)
-        batch = await self._renderer(entry, due, dict(sequences)).batch(due.subscribers, part)
-        sequences.update(batch.sequences)
+        renderer = self._renderer(entry, due, ahead)
+        sizes = renderer.cut(due.subscribers, self.lease.batch_bytes)
+        if not sizes:
+            return self._note(entry, due, UndeliveredReason.PUBLISH_FAILED, place=place)
+        if due.parts or len(sizes) > 1:
+            return Parcel(entry, due, (), None, None, place, large=True)
+        batch = await renderer.batch(due.subscribers, (1, 1))
+        ahead.add(batch)
         return Parcel(entry, due, batch.records, batch, None, place)
 
-    def _renderer(self, entry: Entry, due: Due, before: Mapping[str, int]) -> Renderer:
+    def _renderer(self, entry: Entry, due: Due, ahead: Ahead) -> Renderer:
         return Renderer(
             entry=entry,
             body=self._body(entry),
+            terms=Terms(entry.owed, standing=ahead.standing, halts=self._tools.halts.in_force()),
             epoch=self.lease.epoch,
             subscription_offset=due.subscription_offset,
             sequences=self.fold.rules.sequences,
+            ahead=ahead.sequences,
             clock=self._tools.clock,
             turns=self._tools.turns,
-            before=before,
         )
 
     async def _settle_in_parts(self, entry: Entry, due: Due) -> None:
-        """Several appends; each is built when the one before is known to be valid."""
-        renderer = self._renderer(entry, due, {})
-        sizes = await renderer.cut(due.subscribers, self.lease.fits)
-        if not sizes:
-            await self._ship([self._note(entry, due, UndeliveredReason.PUBLISH_FAILED, place=1)])
-        rest = due.subscribers
-        for part, size in enumerate(sizes, start=due.parts + 1):
-            left = Due(rest, due.subscription_offset, part - 1)
+        """Several appends; each is built when the one before is known to be valid, and on the halts of then.
+        A halt can make the rest smaller or larger, so it is cut anew each time.
+        """
+        while due.subscribers:
             if self._expired(entry):
-                await self._ship([self._note(entry, left, UndeliveredReason.EXPIRED, place=1)])
+                await self._ship([self._note(entry, due, UndeliveredReason.EXPIRED, place=1)])
                 return
-            batch = await renderer.batch(rest[:size], (part, due.parts + len(sizes)))
-            await self._ship([Parcel(entry, left, batch.records, batch, None, 1)])
-            rest = rest[size:]
+            batch = await self._next_part(entry, due)
+            if batch is None:
+                await self._ship([self._note(entry, due, UndeliveredReason.PUBLISH_FAILED, place=1)])
+                return
+            await self._ship([Parcel(entry, due, batch.records, batch, None, 1)])
+            due = Due(due.subscribers[len(batch.records) :], due.subscription_offset, due.parts + 1)
+
+    async def _next_part(self, entry: Entry, due: Due) -> Batch | None:
+        """The next append of an entry that takes several; None if not even one signal fits."""
+        while True:
+            before = await self._tools.halts.version()
+            renderer = self._renderer(entry, due, Ahead(self.fold.rules.standing))
+            sizes = renderer.cut(due.subscribers, self.lease.batch_bytes)
+            if not sizes:
+                return None
+            part = (due.parts + 1, due.parts + len(sizes))
+            batch = await renderer.batch(due.subscribers[: sizes[0]], part)
+            if self._tools.halts.same(before):
+                return batch
 
     async def _ship(self, parcels: Sequence[Parcel]) -> None:
         """Append them as one batch; what they settle is true from then on.
@@ -201,7 +230,7 @@ class OwnedPartition:
             self._tools.checkpoints.marks.note(
                 self.lease.partition, base, parcel.records, parcel.batch.sequences
             )
-            self._measure(parcel.batch, parcel.due, projected_ns=projected_ns, acked_ns=acked_ns)
+            self._measure(parcel.batch, projected_ns=projected_ns, acked_ns=acked_ns)
         else:
             self.fold.recorded(parcel.records[0], base=base, position=self.lease.position)
         if parcel.reason:
@@ -288,12 +317,9 @@ class OwnedPartition:
         policy = self._tools.strategies[entry.owed.slot.strategy].policy
         return entry.body(policy, clock_error_ns=self._tools.timings.clock_error_ns)
 
-    def _measure(self, batch: Batch, due: Due, *, projected_ns: int, acked_ns: int) -> None:
-        owed, body = batch.entry.owed, self._body(batch.entry)
-        kinds: Counter[str] = Counter()
-        for bounds, count in Counter(one.bounds for one in due.subscribers[: len(batch.records)]).items():
-            kinds[body.kind(bounds)] += count
-        self._tools.tally.published(owed.slot.strategy, kinds)
+    def _measure(self, batch: Batch, *, projected_ns: int, acked_ns: int) -> None:
+        owed = batch.entry.owed
+        self._tools.tally.published(owed.slot.strategy, batch.kinds)
         self._tools.tally.stages(
             owed.slot.signal_id, owed.stages, projected_ns=projected_ns, acked_ns=acked_ns
         )

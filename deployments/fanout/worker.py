@@ -20,12 +20,13 @@ from deployments.fanout.books import Books
 from deployments.fanout.checkpoints import CheckpointWriter, latest_checkpoint
 from deployments.fanout.config import WorkerConfig
 from deployments.fanout.fold import Fold
+from deployments.fanout.halted import LiveHalts
 from deployments.fanout.partition import OwnedPartition, Tools
 from deployments.fanout.predictions import PredictionLog
 from deployments.fanout.tally import Tally
 from messaging.lease import Lease
 from messaging.ownership import Ownership, OwnershipConfig
-from messaging.ports import EventBus
+from messaging.ports import Broadcast, EventBus
 from messaging.topics import FANOUT, SIGNALS
 from models.errors import OwnershipLost
 from models.metrics import Meter
@@ -48,6 +49,7 @@ class FanoutWorker:
         rng: Random,
         meter: Meter,
         config: WorkerConfig,
+        broadcast: Broadcast | None = None,
     ) -> None:
         self._bus = bus
         self._config = config
@@ -62,6 +64,7 @@ class FanoutWorker:
             strategies={strategy.ref: strategy for strategy in strategies},
             tally=Tally(meter),
             turns=Turns(),
+            halts=LiveHalts(bus, broadcast, clock=clock, rng=rng, retry_s=config.retry_s),
             clock=clock,
             timings=config,
         )
@@ -76,6 +79,7 @@ class FanoutWorker:
             tasks.create_task(self._predictions.follow())
             tasks.create_task(self._tools.books.follow())
             tasks.create_task(self._tools.checkpoints.run())
+            tasks.create_task(self._tools.halts.run())
             tasks.create_task(self._measure())
             await self._ownership.run()
 
@@ -87,7 +91,10 @@ class FanoutWorker:
             self._running.cancel()
 
     async def restore(self, lease: Lease) -> int:
-        """Forget the partition; fold its log up to the claim and its subscriptions; take what it is owed."""
+        """Forget the partition; fold its log up to the claim and its subscriptions; take what it is owed.
+        Nothing is published before it is known what is halted.
+        """
+        await self._tools.halts.read()
         partition, stop = lease.partition, lease.epoch + 1
         self._forget(partition)
         checkpoint = await latest_checkpoint(self._bus, partition, before=stop)
@@ -130,6 +137,7 @@ class FanoutWorker:
             "partitions": {partition: _status(owned) for partition, owned in self._owned.items()},
             "positions": dict(self._predictions.positions),
             "lag": self._lag(),
+            "halts": self._tools.halts.status(),
             "tick_to_ack_ms": self._tools.tally.tick_to_ack_ms(),
             "counters": {
                 **self._tools.tally.totals,

@@ -89,6 +89,11 @@ class KafkaProducer:
         self._backoff.reset()
         return base
 
+    @property
+    def batch_bytes(self) -> int:
+        """See `Producer.batch_bytes`."""
+        return MAX_BATCH_BYTES
+
     def fits(self, records: Sequence[Record]) -> int:
         """See `Producer.fits`."""
         return fitting(records, MAX_BATCH_BYTES)

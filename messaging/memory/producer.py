@@ -42,6 +42,10 @@ class MemoryProducer:
         self._backoff.reset()
         return base
 
+    @property
+    def batch_bytes(self) -> int:
+        return self._log.max_batch_bytes
+
     def fits(self, records: Sequence[Record]) -> int:
         return fitting(records, self._log.max_batch_bytes)
 

@@ -20,6 +20,7 @@ from deployments.forecaster.worker import ForecastWorker
 from messaging.memory import MemoryBus, MemoryFeed, MemoryLog, MemoryMarket, Process
 from messaging.ports import LogRecord, Record
 from messaging.topics import (
+    CONTROL,
     PREDICTIONS,
     SIGNAL_STATE,
     SIGNALS,
@@ -122,8 +123,8 @@ class World:
     # The course of a run
 
     async def run(self) -> Verdict:
-        for topic in (PREDICTIONS, SUBSCRIPTIONS, SIGNALS, SIGNAL_STATE):
-            partitions = topic.partitions if topic is PREDICTIONS else PARTITIONS
+        for topic in (PREDICTIONS, SUBSCRIPTIONS, SIGNALS, SIGNAL_STATE, CONTROL):
+            partitions = topic.partitions if topic in (PREDICTIONS, CONTROL) else PARTITIONS
             self.log.add_topic(topic.name, partitions, topic.policy)
         for user in USERS[:8]:
             self.subscribe(user)

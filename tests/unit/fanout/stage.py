@@ -13,8 +13,13 @@ from deployments.fanout.config import WorkerConfig
 from deployments.fanout.worker import FanoutWorker
 from messaging.memory import MemoryBus, MemoryLog, Process
 from messaging.ports import LogRecord, Record
+<<<<<<< HEAD
 from messaging.topics import PREDICTIONS, SIGNAL_STATE, SIGNALS, SUBSCRIPTIONS, partition_of
 from models.events import CHECKPOINT_KEY, CLAIM_KEY, MARK_PREFIX
+=======
+from messaging.topics import CONTROL, PREDICTIONS, SIGNAL_STATE, SIGNALS, SUBSCRIPTIONS, partition_of
+from models.events import CLAIM_KEY
+>>>>>>> cdcc19e (Shape every signal by its user's limits, and obey halts)
 from models.metrics import MemoryMeter
 from models.prediction import Prediction, Skipped
 from models.strategy import Strategy
@@ -35,8 +40,8 @@ class Stage:
     def __init__(self) -> None:
         self.log = MemoryLog(Random(1), clock=self.clock)
         self.log.faults.delay_s = (0.001, 0.002)
-        for topic in (PREDICTIONS, SUBSCRIPTIONS, SIGNALS, SIGNAL_STATE):
-            partitions = topic.partitions if topic is PREDICTIONS else PARTITIONS
+        for topic in (PREDICTIONS, SUBSCRIPTIONS, SIGNALS, SIGNAL_STATE, CONTROL):
+            partitions = topic.partitions if topic in (PREDICTIONS, CONTROL) else PARTITIONS
             self.log.add_topic(topic.name, partitions, topic.policy)
         self.land(PREDICTIONS.name, SOURCE, Record(CLAIM_KEY, b"{}"))
         self.tasks: list[asyncio.Task[Any]] = []

@@ -9,14 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.fanout.batches import Batch, Renderer, Turns
+from deployments.fanout.batches import Ahead, Batch, Renderer, Turns
 from deployments.fanout.fold import Fold
 from deployments.fanout.predictions import Entry
 from messaging.claims import EpochFilter
-from messaging.ports import LogRecord, Record
+from messaging.ports import LogRecord
+from messaging.sizes import BATCH_OVERHEAD, RECORD_OVERHEAD, fitting
 from models.strategy import TargetFractionPolicy
-from signals.projection import Subscriber
+from signals.book import Subscriber
+from signals.halts import Halts
 from signals.reader import SignalRules
+from signals.terms import Terms
 from tests.unit.signals.records import CLOSE_MS, NOW_NS, prediction, slot, subscription
 
 CLAIM = 4
@@ -40,12 +43,15 @@ def people(count: int, *, accounts: int = 1) -> list[Subscriber]:
 
 def renderer(one: Entry, fold: Fold) -> Renderer:
     """A renderer under the claim at offset 4."""
+    ahead = Ahead(fold.rules.standing.above())
     return Renderer(
         entry=one,
         body=one.body(TargetFractionPolicy(), clock_error_ns=0),
+        terms=Terms(one.owed, standing=ahead.standing, halts=Halts()),
         epoch=CLAIM,
         subscription_offset=9,
         sequences=fold.rules.sequences,
+        ahead=ahead.sequences,
         clock=lambda: NOW_NS,
         turns=Turns(),
     )
@@ -80,6 +86,7 @@ def test_a_fold_moved_by_its_own_batches_equals_one_that_read_them(sizes: list[l
             assert fold.rules.series == readers.series
             assert fold.rules.position == readers.position
             assert (fold.rules.open_slot is None) == (readers.open_slot is None)
+            assert fold.rules.standing.held == readers.standing.held
 
 
 def test_two_accounts_of_a_user_share_one_sequence() -> None:
@@ -92,25 +99,21 @@ def test_two_accounts_of_a_user_share_one_sequence() -> None:
 @pytest.mark.parametrize(("capacity", "sizes"), [(10, [5]), (2, [2, 2, 1]), (1, [1] * 5), (0, [])])
 def test_a_slot_is_cut_to_what_one_append_takes(capacity: int, sizes: list[int]) -> None:
     """Greedily, in order; not at all if not even one record fits."""
+    one = asyncio.run(renderer(entry(), empty_fold()).batch(people(1), (9999, 9999))).records[0]
+    room = BATCH_OVERHEAD + capacity * (RECORD_OVERHEAD + len(one.key) + len(one.value or b"") + _SLACK)
 
-    def fits(records: Sequence[Record]) -> int:
-        return min(capacity, len(records))
-
-    assert asyncio.run(renderer(entry(), empty_fold()).cut(people(5), fits)) == sizes
+    assert renderer(entry(), empty_fold()).cut(people(5), room) == sizes
 
 
-def test_a_part_is_no_longer_than_it_was_measured() -> None:
-    """What fitted with the widest part numbers fits with the real ones."""
-    render, who = renderer(entry(), empty_fold()), people(3)
-    measured: list[int] = []
+@given(room=st.integers(2_000, 9_000), count=st.integers(1, 30), part=st.integers(1, 9999))
+def test_what_is_cut_fits(room: int, count: int, part: int) -> None:
+    """Sizes are reckoned before anything is rendered, and never too small."""
+    render, who = renderer(entry(), empty_fold()), people(count)
 
-    def fits(records: Sequence[Record]) -> int:
-        measured.append(_size(records))
-        return len(records)
-
-    asyncio.run(render.cut(who, fits))
-
-    assert _size(asyncio.run(render.batch(who, (12, 345))).records) <= measured[0]
+    for size in render.cut(who, room):
+        batch, who = asyncio.run(render.batch(who[:size], (part, 9999))), who[size:]
+        assert fitting(batch.records, room) == size
+    assert who == []
 
 
 def test_a_fold_with_an_open_slot_is_not_checkpointed() -> None:
@@ -126,5 +129,5 @@ def test_a_fold_with_an_open_slot_is_not_checkpointed() -> None:
     assert (after.position, after.claims, after.cursor) == (9, (CLAIM,), {"5": 11})
 
 
-def _size(records: Sequence[Record]) -> int:
-    return sum(len(record.value or b"") for record in records)
+_SLACK = 19
+"""A sequence is reckoned with 20 digits, and these have one."""

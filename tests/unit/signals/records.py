@@ -10,8 +10,8 @@ from models.principal import Tier
 from models.signal import Source
 from models.strategy import TargetFractionPolicy
 from models.subscription import RiskSettings, Subscription
+from signals.book import Subscriber
 from signals.encoding import Body
-from signals.projection import Subscriber
 
 NOW_NS = 1_795_000_000_000_000_000
 TTL_NS = 5_000_000_000
@@ -134,4 +134,5 @@ def signal_bytes(
         clock_error_ns=clock_error_ns,
     )
     batch = body.batch(epoch=epoch, part=part, subscription_offset=7, now_ns=NOW_NS)
-    return batch.render(Subscriber.of(subscription(user_id, account_id)), sequence)
+    one = Subscriber.of(subscription(user_id, account_id))
+    return batch.render(one, sequence, body.outcome(one.cases.flat))

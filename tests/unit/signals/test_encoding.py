@@ -13,8 +13,8 @@ from models.events import Claim
 from models.prediction import Prediction, Skipped
 from models.signal import Kind, Signal, Source
 from models.strategy import TargetFractionPolicy
+from signals.book import Subscriber
 from signals.encoding import Body, check_signal, decode_owed, encode
-from signals.projection import Subscriber
 from tests.unit.signals.records import NOW_NS, prediction, signal_bytes, skipped, slot, subscription
 
 SOURCE = Source(partition=3, offset=77, epoch=5)
@@ -31,7 +31,9 @@ def render(of: Body, user_id: str, account_id: str, *, scale: float = 1.0) -> Si
     """The rendered signal of one subscriber, parsed by the contract."""
     batch = of.batch(epoch=8, part=(2, 3), subscription_offset=99, now_ns=NOW_NS + 2)
     subscriber = Subscriber.of(subscription(user_id, account_id, scale=scale))
-    return Signal.model_validate_json(batch.render(subscriber, 12))
+    rendered = batch.render(subscriber, 12, outcome := of.outcome(subscriber.cases.flat))
+    assert len(rendered) <= batch.shared_bytes + subscriber.own_bytes + outcome.size
+    return Signal.model_validate_json(rendered)
 
 
 @given(user_ids, account_ids, st.floats(min_value=-1e-3, max_value=1e-3), st.floats(0, 10))
@@ -81,7 +83,7 @@ def test_a_skipped_slot_is_rendered_as_an_abstain_with_the_reason() -> None:
 
     assert (signal.kind, signal.forecast, signal.lineage) == (Kind.ABSTAIN, None, None)
     assert signal.reason == 'no forecast: refused (no model "fits")'
-    assert of.kind(Subscriber.of(subscription()).bounds) == "abstain"
+    assert of.outcome(Subscriber.of(subscription()).cases.flat).kind == "abstain"
 
 
 def test_a_signal_says_how_its_user_shaped_it() -> None:

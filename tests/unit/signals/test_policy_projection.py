@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from models.principal import Tier
 from models.signal import Kind
 from models.strategy import TargetFractionPolicy
+from signals.book import Book
 from signals.policy import Action, abstain, action, action_for, toward
-from signals.projection import Book, Bounds, project
+from signals.projection import Bounds, Case, project
 from tests.unit.signals.records import NOW_NS, TTL_NS, forecast, skipped, subscription
 
 POLICY = TargetFractionPolicy(gain=4.0, min_edge=0.02)
@@ -72,7 +73,7 @@ def test_projection_keeps_the_sign_and_the_users_maximum(
     target: float, scale: float, max_fraction: float
 ) -> None:
     """A user's settings can shrink or stretch a target, never turn it round or exceed the maximum."""
-    projected = project(toward(target, "edge"), Bounds(Tier.PRO, scale, max_fraction))
+    projected = project(toward(target, "edge"), Case(Bounds(Tier.PRO, scale, max_fraction)))
 
     result = projected.action.target_fraction or 0.0
     assert holds(projected.action)
@@ -84,7 +85,7 @@ def test_projection_keeps_the_sign_and_the_users_maximum(
 
 def test_a_user_who_allows_no_position_abstains() -> None:
     """Scale 0 is a valid wish, and its signal says whose it was."""
-    projected = project(toward(0.5, "edge"), Bounds(Tier.PRO, 0.0, 1.0))
+    projected = project(toward(0.5, "edge"), Case(Bounds(Tier.PRO, 0.0, 1.0)))
 
     assert projected.action.kind is Kind.ABSTAIN
     assert "risk settings" in projected.action.reason
@@ -92,7 +93,7 @@ def test_a_user_who_allows_no_position_abstains() -> None:
 
 def test_an_abstain_stays_one_for_everybody() -> None:
     """Risk settings do not touch what asks for nothing."""
-    assert project(abstain("quiet"), Bounds(Tier.PRO, 9.0, 1.0)).action == abstain("quiet")
+    assert project(abstain("quiet"), Case(Bounds(Tier.PRO, 9.0, 1.0))).action == abstain("quiet")
 
 
 def put(

@@ -1,0 +1,112 @@
+"""Follows `hub.control`, the log of halts, so closely that a halt is obeyed within a tenth of a second."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from random import Random
+from typing import Final, NoReturn, Protocol
+
+from pydantic import ValidationError
+
+from messaging.ports import Broadcast, EventBus, Tail
+from messaging.subjects import HALT_SUBJECT
+from messaging.topics import CONTROL
+from models.errors import MessagingError
+from models.halt import Halt
+
+_LOG: Final = logging.getLogger(__name__)
+_POLL_S: Final = 0.2
+FRESH_S: Final = 1.0
+"""Nobody acts on a knowledge of halts that is older: a process that was frozen asks first."""
+
+
+class HaltFold(Protocol):
+    """What is told of halts: `signals.halts.Halts`."""
+
+    def apply(self, key: bytes, value: bytes | None) -> None: ...
+
+    def tell(self, halt: Halt, *, now_ns: int) -> None: ...
+
+    def forget_told(self, *, now_ns: int) -> None: ...
+
+
+class ControlLog:
+    """Keeps a fold up to date with the log; owned by the task that runs `follow`."""
+
+    def __init__(
+        self, bus: EventBus, fold: HaltFold, *, clock: Callable[[], int], rng: Random, retry_s: float
+    ) -> None:
+        self._bus = bus
+        self._fold = fold
+        self._clock = clock
+        self._rng = rng
+        self._retry_s = retry_s
+        self._position: int | None = None
+        self._polled = asyncio.Event()
+        self._known_s = float("-inf")
+
+    def known(self) -> bool:
+        """Whether the fold holds all that the log held a moment ago."""
+        return asyncio.get_running_loop().time() - self._known_s <= FRESH_S
+
+    async def catch_up(self, *, within_s: float) -> bool:
+        """Wait until it does, but not longer; return whether it does."""
+        give_up_s = asyncio.get_running_loop().time() + within_s
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(give_up_s):
+                while not self.known():
+                    self._polled.clear()
+                    await self._polled.wait()
+        return self.known()
+
+    async def follow(self) -> NoReturn:
+        """Fold the log from its beginning and go on, through every outage of the broker."""
+        while True:
+            try:
+                await self._follow()
+            except MessagingError as error:
+                _LOG.warning("the log of halts cannot be read: %s", error.message)
+                await asyncio.sleep(self._retry_s * (0.5 + self._rng.random()))
+
+    async def _follow(self) -> None:
+        first, end = await self._bus.bounds(CONTROL.name, 0)
+        start = first if self._position is None else self._position
+        tail = await self._bus.tail(CONTROL.name, {0: start})
+        try:
+            while True:
+                await self._take(tail, end)
+        finally:
+            await tail.close()
+
+    async def _take(self, tail: Tail, end: int) -> None:
+        asked_s = asyncio.get_running_loop().time()
+        for record in await tail.batch(max_wait_s=_POLL_S):
+            self._fold.apply(record.key, record.value)
+        self._fold.forget_told(now_ns=self._clock())
+        self._position = tail.position(0)
+        if self._position >= end:
+            self._known_s = asked_s
+            self._polled.set()
+
+
+async def hear_halts(
+    broadcast: Broadcast, fold: HaltFold, *, clock: Callable[[], int], rng: Random, retry_s: float
+) -> NoReturn:
+    """Take halts that are told ahead of the log; never a resumption. Whatever fails here costs only time."""
+    while True:
+        try:
+            async for payload in broadcast.hear(HALT_SUBJECT):
+                _tell(fold, payload, now_ns=clock())
+        except MessagingError as error:
+            _LOG.warning("halts are not heard over NATS: %s", error.message)
+        await asyncio.sleep(retry_s * (0.5 + rng.random()))
+
+
+def _tell(fold: HaltFold, payload: bytes, *, now_ns: int) -> None:
+    try:
+        fold.tell(Halt.from_record(payload), now_ns=now_ns)
+    except ValidationError as error:
+        _LOG.warning("a broadcast on %s is no halt: %s", HALT_SUBJECT, error.errors(include_url=False)[:1])
