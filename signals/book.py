@@ -115,7 +115,7 @@ def _subscription(key: bytes, value: bytes | None) -> Subscription | None:
     """The subscription of a record, None for a tombstone; ValueError if it is none or has another key."""
     if value is None:
         return None
-    subscription = Subscription.model_validate_json(value)
+    subscription = Subscription.from_record(value)
     if subscription.key() != key:
         raise ValueError(f"key was {key!r}, but the value is a subscription of {subscription.key()!r}")
     return subscription

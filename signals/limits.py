@@ -1,4 +1,4 @@
-"""The limits of a subscription that depend on the moment: quiet hours, blocked symbols, how much, how often."""
+"""Limits of a subscription that depend on the moment: quiet hours, blocked symbols, how much and how often."""
 
 from __future__ import annotations
 

@@ -96,30 +96,7 @@ def project(wanted: Action, case: Case) -> Projected:
     return Projected(toward(target, wanted.reason), limits)
 
 
-<<<<<<< HEAD
-def _key_parts(key: bytes) -> tuple[str, str, str, str]:
-    parts = orjson.loads(key)
-    if not (isinstance(parts, list) and len(parts) == 4 and all(isinstance(part, str) for part in parts)):
-        raise ValueError(f"key was {key!r}; expected [user, account, strategy, symbol]")
-    return parts[0], parts[1], parts[2], parts[3]
-
-
-def _subscription(key: bytes, value: bytes | None) -> Subscription | None:
-    """The subscription of a record, None for a tombstone; ValueError if it is none or has another key."""
-    if value is None:
-        return None
-    subscription = Subscription.from_record(value)
-    if subscription.key() != key:
-        raise ValueError(f"key was {key!r}, but the value is a subscription of {subscription.key()!r}")
-    return subscription
-
-
-def _fields(**values: str) -> str:
-    """JSON members of the values, escaped, without the braces."""
-    return orjson.dumps(values).decode()[1:-1]
-=======
 def _clipped(scaled: float, case: Case) -> tuple[float, tuple[str, ...]]:
     bounds = {"max_fraction": case.bounds.max_fraction, "max_exposure": case.room}
     limits = tuple(name for name, bound in bounds.items() if abs(scaled) > bound)
     return math.copysign(min(abs(scaled), *bounds.values()), scaled), limits
->>>>>>> cdcc19e (Shape every signal by its user's limits, and obey halts)

@@ -102,19 +102,15 @@ class PredictionRules:
         return (Verdict.REPEATED if repeated else Verdict.OUT_OF_ORDER), f"the series is at {last_ms}"
 
 
-<<<<<<< HEAD
-class SignalHead(Frozen):
-=======
-class RiskHead(BaseModel):
+class RiskHead(Frozen):
     """Of a signal's `risk`, what the rules look at."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True)
 
     per_minute: int | None = None
 
 
-class SignalHead(BaseModel):
->>>>>>> cdcc19e (Shape every signal by its user's limits, and obey halts)
+class SignalHead(Frozen):
     """The fields of a signal that the rules look at; a third of the cost of reading all of it."""
 
     model_config = ConfigDict(strict=True)

@@ -13,13 +13,8 @@ from deployments.fanout.config import WorkerConfig
 from deployments.fanout.worker import FanoutWorker
 from messaging.memory import MemoryBus, MemoryLog, Process
 from messaging.ports import LogRecord, Record
-<<<<<<< HEAD
-from messaging.topics import PREDICTIONS, SIGNAL_STATE, SIGNALS, SUBSCRIPTIONS, partition_of
-from models.events import CHECKPOINT_KEY, CLAIM_KEY, MARK_PREFIX
-=======
 from messaging.topics import CONTROL, PREDICTIONS, SIGNAL_STATE, SIGNALS, SUBSCRIPTIONS, partition_of
-from models.events import CLAIM_KEY
->>>>>>> cdcc19e (Shape every signal by its user's limits, and obey halts)
+from models.events import CHECKPOINT_KEY, CLAIM_KEY, MARK_PREFIX
 from models.metrics import MemoryMeter
 from models.prediction import Prediction, Skipped
 from models.strategy import Strategy
