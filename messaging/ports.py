@@ -6,7 +6,7 @@ Implementations: `messaging/kafka`, `messaging/nats`, `messaging/memory`. One co
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -134,8 +134,13 @@ class EventBus(Protocol):
         """First offset written at or after the time (broker clock); the end if there is none."""
         ...
 
-    def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncIterator[list[LogRecord]]:
-        """Records in [start, stop), ending when the position reaches `stop`, also over compacted gaps."""
+    def read(
+        self, topic: str, partition: int, start: int, stop: int
+    ) -> AsyncGenerator[list[LogRecord], None]:
+        """Records in [start, stop), ending when the position reaches `stop`, also over compacted gaps.
+
+        Who stops before the end closes it.
+        """
         ...
 
     async def tail(self, topic: str, starts: Mapping[int, int]) -> Tail:

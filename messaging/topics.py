@@ -68,8 +68,9 @@ SUBSCRIPTIONS: Final = Topic(
 )
 SIGNALS: Final = Topic("user.signals", 24, _kept(7), "user_id")
 SIGNAL_STATE: Final = Topic(
-    "user.signal_state", 24, _compacted(segment_mib=64), "checkpoint; partition as in user.signals"
+    "user.signal_state", 24, _compacted(segment_mib=8), "checkpoint, or mark; partition as in user.signals"
 )
+"""Who asks for marks reads a partition from its beginning, so little of it is left for compaction to come."""
 CONTROL: Final = Topic("hub.control", 1, _compacted(segment_mib=1), "scope, id of a halt")
 
 USER_AUTH: Final = Topic("user.auth", 24, _kept(90), "user_id")

@@ -128,6 +128,7 @@ class SignalHead(Frozen):
     part: tuple[int, int]
     subscription_offset: int
     delivery_id: str
+    tenant_id: str
     user_id: str
     account_id: str
     sequence: int

@@ -1,42 +1,34 @@
-"""A user's own signals out of `user.signals`, by the rules every reader applies.
-
-A log has no index, so this is a bounded scan: the last `MAX_SCAN` records of the user's partition, in order.
-The answer says whether that reached as far back as was asked.
-"""
+"""The caller's own signals in pages, and where one of them came from."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Final
 
-from deployments.gateway.subscriptions import partition_of_user
-from messaging.claims import EpochFilter
+from deployments.front.user_signals import Found, Place, UserSignals
 from messaging.ports import EventBus
-from messaging.topics import PREDICTIONS, SIGNAL_STATE, SIGNALS
+from messaging.topics import PREDICTIONS
 from models.base import Frozen
 from models.errors import NotFound
-from models.events import CHECKPOINT_KEY, Checkpoint
 from models.prediction import Prediction, Skipped
 from models.principal import Principal
 from models.signal import Signal, Source
 from signals.encoding import decode_owed
-from signals.reader import SignalRules, Verdict
 
-MAX_SCAN: Final = 5_000
-"""About 80 ms of this process's time on a busy core."""
-CHECKPOINT_SCAN: Final = 32
+_NONE: Final = "you have no such signal; for one that is not recent, name its sequence too"
 
 
 class SignalPage(Frozen):
-    """The caller's signals, oldest first; ask again with `next_since_seq` for those that follow.
+    """The caller's signals, oldest first. Ask again with `next_since_seq`, and with `next_cursor` if there is
+    one: then the log was not read to its end, so more may follow even behind an empty page.
 
-    `complete` is false if the scan did not reach back to `since_seq`, so that older signals may be missing.
+    `complete` is false if signals before the first of these may be missing: the log, or what is known of its
+    order, does not reach back to `since_seq`.
     """
 
     signals: tuple[Signal, ...]
     next_since_seq: int
     complete: bool
+    next_cursor: str | None = None
 
 
 class SignalExplanation(Frozen):
@@ -46,73 +38,42 @@ class SignalExplanation(Frozen):
     prediction: Prediction | Skipped | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Scan:
-    """Offsets [start, end) of a partition, and the claims before them; `whole` if nothing lies before."""
-
-    partition: int
-    start: int
-    end: int
-    epochs: EpochFilter
-    whole: bool
-
-
 class SignalBackfill:
-    """Reads the valid signals of one user; void, repeated and foreign records are passed over."""
+    """Pages of a user's valid signals; each reads a bounded piece of the log."""
 
-    def __init__(self, bus: EventBus, *, max_scan: int = MAX_SCAN) -> None:
+    def __init__(self, bus: EventBus, signals: UserSignals) -> None:
         self._bus = bus
-        self._max_scan = max_scan
+        self._signals = signals
 
-    async def since(self, principal: Principal, since_seq: int, *, limit: int) -> SignalPage:
+    async def since(
+        self, principal: Principal, since_seq: int, *, limit: int, cursor: str | None = None
+    ) -> SignalPage:
         """The caller's signals with a sequence above `since_seq`, at most `limit` of them."""
-        scan = await self._scan_of(principal)
-        found: list[Signal] = []
-        complete = scan.whole
-        async for signal in self._own(principal, scan):
-            complete = complete or signal.sequence <= since_seq + 1
-            if signal.sequence > since_seq and len(found) < limit:
-                found.append(signal)
-        last_seq = found[-1].sequence if found else since_seq
-        return SignalPage(signals=tuple(found), next_since_seq=last_seq, complete=complete)
+        at = Place.parse(cursor) if cursor else None
+        stretch = await self._signals.read(principal, since_seq, limit=limit, at=at)
+        found = [_signal(item) for item in stretch.found]
+        return SignalPage(
+            signals=tuple(found),
+            next_since_seq=found[-1].sequence if found else since_seq,
+            complete=stretch.complete,
+            next_cursor=None if stretch.reached_end else str(stretch.next),
+        )
 
-    async def explain(self, principal: Principal, delivery_id: str) -> SignalExplanation:
-        """One of the caller's signals with its origin; NotFound for a foreign, absent or older one."""
-        scan = await self._scan_of(principal)
-        found = [item async for item in self._own(principal, scan) if item.delivery_id == delivery_id]
-        if not found:
-            raise NotFound("you have no such signal, or it is older than a scan reaches")
-        return SignalExplanation(signal=found[0], prediction=await self._origin(found[0].source))
-
-    async def _own(self, principal: Principal, scan: _Scan) -> AsyncIterator[Signal]:
-        """Valid signals of the caller; all records pass the rules, because series are shared by users."""
-        rules, own_key = SignalRules(scan.epochs), principal.user_id.encode()
-        async for records in self._bus.read(SIGNALS.name, scan.partition, scan.start, scan.end):
-            for record in records:
-                reading = rules.take(record.offset, record.key, record.value, now_ns=None)
-                if record.key == own_key and reading.verdict is Verdict.ACCEPTED:
-                    signal = Signal.from_record(record.value or b"")
-                    if signal.tenant_id == principal.tenant_id:
-                        yield signal
-
-    async def _scan_of(self, principal: Principal) -> _Scan:
-        """The last records of the caller's partition, from where verdicts can be trusted."""
-        partition = partition_of_user(principal.user_id)
-        first, end = await self._bus.bounds(SIGNALS.name, partition)
-        claims = await self._claims(partition)
-        start = max(first, end - self._max_scan) if claims else first
-        return _Scan(partition, start, end, EpochFilter(claims), whole=start == first)
-
-    async def _claims(self, partition: int) -> tuple[int, ...]:
-        """Recent claim offsets, from the partition's newest checkpoint."""
-        first, end = await self._bus.bounds(SIGNAL_STATE.name, partition)
-        claims: tuple[int, ...] = ()
-        start = max(first, end - CHECKPOINT_SCAN)
-        async for records in self._bus.read(SIGNAL_STATE.name, partition, start, end):
-            for record in records:
-                if record.key == CHECKPOINT_KEY and record.value:
-                    claims = Checkpoint.from_record(record.value).claims
-        return claims
+    async def explain(
+        self, principal: Principal, delivery_id: str, *, sequence: int | None = None
+    ) -> SignalExplanation:
+        """One of the caller's signals with its origin. NotFound for a foreign or absent one, and for one that
+        is older than a read reaches unless its `sequence` is given.
+        """
+        if sequence is None:
+            found = (await self._signals.latest(principal)).found
+        else:
+            one = await self._signals.find(principal, sequence)
+            found = [one] if one else []
+        signal = next((_signal(item) for item in found if item.head.delivery_id == delivery_id), None)
+        if signal is None:
+            raise NotFound(_NONE)
+        return SignalExplanation(signal=signal, prediction=await self._origin(signal.source))
 
     async def _origin(self, source: Source) -> Prediction | Skipped | None:
         """The record of `hub.predictions` a signal names; None once retention has removed it."""
@@ -124,3 +85,7 @@ class SignalBackfill:
             for record in records:
                 origin = decode_owed(record.value or b"")
         return origin
+
+
+def _signal(found: Found) -> Signal:
+    return Signal.from_record(found.record.value or b"")

@@ -11,6 +11,7 @@ from random import SystemRandom
 
 from deployments.front.limits import RateLimiter
 from deployments.front.tokens import TokenVerifier
+from deployments.front.user_signals import UserSignals
 from deployments.gateway.backfill import SignalBackfill
 from deployments.gateway.config import GatewayConfig
 from deployments.gateway.decisions import DecisionLog
@@ -24,6 +25,7 @@ from deployments.router.late_meter import LateMeter
 from deployments.router.meter import RayMeter
 from deployments.router.opening import Routing
 from messaging.connect import open_bus, open_feed
+from messaging.marks import SignalMarks
 from messaging.ports import EventBus, MarketFeed
 from storage.memory import MemoryFastStore
 from storage.ports import FastStore
@@ -87,7 +89,7 @@ async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
             observer=routing.observer,
             subscriptions=writer,
             subscribed=SubscriptionReader(to.bus),
-            backfill=SignalBackfill(to.bus),
+            backfill=SignalBackfill(to.bus, UserSignals(to.bus, SignalMarks(to.bus))),
             health=_health(config, to, routing, limiter),
             strategies={strategy.ref: strategy for strategy in config.strategies},
             meter=meter,

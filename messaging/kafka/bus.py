@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import NewTopic
@@ -60,7 +60,9 @@ class KafkaBus:
             return int(found.offset)
         return await self._exact_end(place, ends[place])
 
-    def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncIterator[list[LogRecord]]:
+    def read(
+        self, topic: str, partition: int, start: int, stop: int
+    ) -> AsyncGenerator[list[LogRecord], None]:
         """See `EventBus.read`."""
         return reader.read(
             self._config, self._client_id, TopicPartition(topic, partition), start=start, stop=stop

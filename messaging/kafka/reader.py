@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer
@@ -48,7 +48,7 @@ def to_log_record(record: ConsumerRecord) -> LogRecord:
 
 async def read(
     config: KafkaConfig, client_id: str, place: TopicPartition, *, start: int, stop: int
-) -> AsyncIterator[list[LogRecord]]:
+) -> AsyncGenerator[list[LogRecord], None]:
     """Records in [start, stop). Ends on the position, so gaps of compaction cannot make it wait.
 
     Raises BrokerUnavailable if the position stands still for the request timeout.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TypeVar
 
 from messaging.memory.group import Group, Member
@@ -42,7 +42,9 @@ class MemoryBus:
             lambda: next((r.offset for r in log.records if r.timestamp_ms >= timestamp_ms), log.end)
         )
 
-    async def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncIterator[list[LogRecord]]:
+    async def read(
+        self, topic: str, partition: int, start: int, stop: int
+    ) -> AsyncGenerator[list[LogRecord], None]:
         tail = await self.tail(topic, {partition: start})
         try:
             while tail.position(partition) < stop:

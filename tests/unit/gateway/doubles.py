@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from deployments.front.limits import RateLimiter, Tiers, load_tiers
 from deployments.front.tokens import LocalTokens, TokenVerifier, mint
+from deployments.front.user_signals import UserSignals
 from deployments.gateway.app import create_app
 from deployments.gateway.backfill import SignalBackfill
 from deployments.gateway.decisions import DecisionLog
@@ -25,6 +26,7 @@ from deployments.gateway.services import Services
 from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWriter
 from deployments.router.observer import Observer
 from deployments.router.recorder import Recorder
+from messaging.marks import SignalMarks
 from messaging.memory import MemoryBus, MemoryFeed, MemoryLog, MemoryMarket, Process
 from messaging.topics import create_topics
 from models.answer import Answer
@@ -294,7 +296,7 @@ async def make_hub(
         ),
         "subscriptions": SubscriptionWriter(bus),
         "subscribed": SubscriptionReader(bus),
-        "backfill": SignalBackfill(bus),
+        "backfill": SignalBackfill(bus, UserSignals(bus, SignalMarks(bus))),
         "health": Health(bus=bus, readiness=Readiness(lambda: True, lambda: True), probes={}),
         "strategies": {STRATEGY.ref: STRATEGY},
         "meter": meter,

@@ -7,17 +7,20 @@ from typing import Any
 
 import pytest
 
+from deployments.front.user_signals import UserSignals
 from deployments.gateway.backfill import SignalBackfill
 from deployments.gateway.subscriptions import partition_of_user
+from messaging.marks import SignalMarks
 from messaging.ports import Record
-from messaging.topics import PREDICTIONS, SIGNAL_STATE, SIGNALS
-from models.events import CHECKPOINT_KEY, CLAIM_KEY, Checkpoint, Claim
+from messaging.topics import PREDICTIONS, SIGNALS
+from models.events import CLAIM_KEY, Claim
 from models.prediction import Skipped, SkipReason, Slot
 from models.signal import Kind, Risk, Signal, Source
 from tests.unit.gateway.doubles import STRATEGY, TestHub, principal
 
 URL = "/api/v1/signals"
 PARTITION = partition_of_user("alice")
+NEIGHBOUR = next(f"u{n}" for n in range(1000) if partition_of_user(f"u{n}") == PARTITION)
 
 
 async def test_gives_what_comes_after_a_sequence(hub: TestHub) -> None:
@@ -29,7 +32,12 @@ async def test_gives_what_comes_after_a_sequence(hub: TestHub) -> None:
     assert (first["next_since_seq"], first["complete"]) == (5, True)
     rest = await page(hub, since_seq=5, limit=3)
     assert [item["sequence"] for item in rest["signals"]] == [6, 7]
-    assert await page(hub, since_seq=7) == {"signals": [], "next_since_seq": 7, "complete": True}
+    assert await page(hub, since_seq=7) == {
+        "signals": [],
+        "next_since_seq": 7,
+        "complete": True,
+        "next_cursor": None,
+    }
 
 
 async def test_passes_over_what_is_void_or_repeated(hub: TestHub) -> None:
@@ -53,15 +61,14 @@ async def test_passes_over_what_is_void_or_repeated(hub: TestHub) -> None:
 
 async def test_shows_nothing_of_others(hub: TestHub) -> None:
     """Not another user of the partition, not the same user id in another tenant."""
-    neighbour = next(f"u{n}" for n in range(1000) if partition_of_user(f"u{n}") == PARTITION)
     await write(
         hub,
-        [claim(), signal(1, epoch=0, user_id=neighbour), signal(1, epoch=0, tenant_id="other")],
+        [claim(), signal(1, epoch=0, user_id=NEIGHBOUR), signal(1, epoch=0, tenant_id="other")],
     )
 
     assert (await page(hub))["signals"] == []
-    theirs = await hub.client.get(URL, headers=hub.auth(neighbour))
-    assert [item["user_id"] for item in theirs.json()["signals"]] == [neighbour]
+    theirs = await hub.client.get(URL, headers=hub.auth(NEIGHBOUR))
+    assert [item["user_id"] for item in theirs.json()["signals"]] == [NEIGHBOUR]
 
 
 async def test_expired_signals_are_history_and_shown(hub: TestHub) -> None:
@@ -71,25 +78,27 @@ async def test_expired_signals_are_history_and_shown(hub: TestHub) -> None:
     assert (await page(hub))["signals"][0]["expires_ns"] < hub.clock()
 
 
-async def test_a_bounded_scan_says_that_older_ones_may_be_missing(hub: TestHub) -> None:
-    """Of the last records only: incomplete unless they reach back to what was asked for."""
-    await write(hub, [claim(), *(signal(number, epoch=0) for number in range(1, 11))])
-    await write_checkpoint(hub, claims=(0,), position=1)
-    backfill = SignalBackfill(hub.bus, max_scan=4)
+async def test_a_page_that_ends_before_the_log_names_where_to_go_on(hub: TestHub) -> None:
+    """Pages are bounded pieces of the log: `next_cursor` leads through all of them, even empty ones."""
+    others = [signal(number, epoch=0, user_id=NEIGHBOUR) for number in range(1, 11)]
+    await write(hub, [claim(), *others, signal(1, epoch=0), *others, signal(2, epoch=0)])
+    backfill = SignalBackfill(hub.bus, UserSignals(hub.bus, SignalMarks(hub.bus), max_scan=4))
 
-    old = await backfill.since(principal(), 2, limit=10)
-    assert ([item.sequence for item in old.signals], old.complete) == ([7, 8, 9, 10], False)
-    recent = await backfill.since(principal(), 6, limit=10)
-    assert ([item.sequence for item in recent.signals], recent.complete) == ([7, 8, 9, 10], True)
+    found, since, cursor, pages = [], 0, None, 0
+    while pages == 0 or cursor:
+        read = await backfill.since(principal(), since, limit=10, cursor=cursor)
+        found += [item.sequence for item in read.signals]
+        since, cursor, pages = read.next_since_seq, read.next_cursor, pages + 1
+
+    assert (found, pages) == ([1, 2], 6)
 
 
-async def test_a_scan_that_starts_midway_knows_the_claims_before_it(hub: TestHub) -> None:
-    """Without the checkpoint's claims the fenced writer's late record would look valid."""
-    await write(hub, [claim(), signal(1, epoch=0), claim(), signal(2, epoch=0), signal(2, epoch=2)])
-    await write_checkpoint(hub, claims=(0, 2), position=3)
+@pytest.mark.parametrize("cursor", ["x", "1", "-1.0", "1.2.3", "1.-", "\N{SUPERSCRIPT TWO}.1"])
+async def test_a_made_up_cursor_is_refused_by_name(hub: TestHub, cursor: str) -> None:
+    """422, and not a search from somewhere."""
+    answer = await hub.client.get(URL, params={"cursor": cursor}, headers=hub.auth())
 
-    found = await SignalBackfill(hub.bus, max_scan=2).since(principal(), 0, limit=10)
-    assert [item.epoch for item in found.signals] == [2]
+    assert (answer.status_code, answer.json()["field"]) == (422, "cursor")
 
 
 async def test_explains_a_delivery_by_its_prediction(hub: TestHub) -> None:
@@ -138,22 +147,6 @@ async def write(hub: TestHub, records: Sequence[Record]) -> None:
     """Append to alice's partition."""
     producer = await hub.bus.producer("test")
     await producer.append(SIGNALS.name, PARTITION, records, timeout_s=1)
-
-
-async def write_checkpoint(hub: TestHub, *, claims: tuple[int, ...], position: int) -> None:
-    """Append a checkpoint of alice's partition."""
-    checkpoint = Checkpoint(
-        epoch=claims[-1],
-        position=position,
-        claims=claims,
-        cursor={},
-        sequences={},
-        series=(),
-        written_ns=1,
-    )
-    record = Record(CHECKPOINT_KEY, checkpoint.model_dump_json(by_alias=True).encode())
-    producer = await hub.bus.producer("test")
-    await producer.append(SIGNAL_STATE.name, PARTITION, [record], timeout_s=1)
 
 
 def claim() -> Record:
