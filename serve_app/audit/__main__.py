@@ -21,11 +21,10 @@ import orjson
 from aiokafka import AIOKafkaConsumer
 
 from models.strategy import Strategy, load_strategies
+from serve_app.audit.dues import load_played, played_slots
 from serve_app.audit.reading import PREDICTIONS, SIGNALS, caught_up, consumer, entry, user_partition
 from serve_app.audit.tally import Tally, quantiles
 from serve_app.audit.words import ledger_lines, signal_lines
-from serve_app.ticks import load_ticks, tick_option
-from signals.due import due_closes, history_end, playback_end
 from signals.ledger import Findings, PredictionLog, Settlement, SignalLog, SlotKey, SubscriptionLog
 
 _SAY_EVERY_S = 0.5
@@ -37,9 +36,9 @@ class Audit:
     def __init__(self, due: Iterable[SlotKey], partitions: int) -> None:
         self.due = list(due)
         self.tally = Tally()
-        self.predictions = PredictionLog()
-        self.subscriptions = SubscriptionLog()
         self._findings = Findings()
+        self.predictions = PredictionLog(self._findings)
+        self.subscriptions = SubscriptionLog(self._findings)
         self._place = partial(user_partition, partitions=partitions)
         self.signals = SignalLog(self._place, self._findings)
 
@@ -72,22 +71,12 @@ class Audit:
         ).settle(self.due)
 
 
-def due_slots(
-    strategies: Iterable[Strategy], start_ms: int, end_ms: int, symbols: Iterable[str]
-) -> list[SlotKey]:
-    """Every slot that the strategies owe for the played symbols."""
-    played = set(symbols)
-    return [
-        SlotKey(strategy.ref, symbol, strategy.horizon_ms, close)
-        for strategy in strategies
-        for symbol in sorted(played.intersection(strategy.symbols))
-        for close in due_closes(start_ms, end_ms, strategy.bar_ms)
-    ]
-
-
 async def run(arguments: argparse.Namespace, strategies: tuple[Strategy, ...]) -> int:
     """Read until told to end, then settle; 0 only if the ledger is clean."""
-    audit = Audit(_due(arguments, strategies), arguments.partitions)
+    due = played_slots(
+        strategies, load_played(arguments.ticks), seconds=arguments.seconds, speed=arguments.speed
+    )
+    audit = Audit(due, arguments.partitions)
     ended = asyncio.create_task(asyncio.to_thread(sys.stdin.readline))
     async with consumer(arguments.kafka, fetch_max_wait_ms=arguments.fetch_max_wait_ms) as client:
         await _follow(client, audit, ended)
@@ -95,15 +84,6 @@ async def run(arguments: argparse.Namespace, strategies: tuple[Strategy, ...]) -
         findings = await _settle(client, audit, wait_s)
     _say("ledger", _report(audit, findings))
     return 0 if findings.clean else 1
-
-
-def _due(arguments: argparse.Namespace, strategies: Iterable[Strategy]) -> list[SlotKey]:
-    files = load_ticks(tick_option(text) for text in arguments.ticks)
-    spans = {symbol: file.span for symbol, file in files.items()}
-    played = [strategy for strategy in strategies if spans.keys() & set(strategy.symbols)]
-    start_ms = history_end(spans, {strategy.bar_ms for strategy in played})
-    wanted_ms = int(arguments.seconds * arguments.speed * 1000)
-    return due_slots(played, start_ms, playback_end(spans, start_ms, wanted_ms), spans)
 
 
 async def _follow(client: AIOKafkaConsumer, audit: Audit, ended: asyncio.Task[str]) -> None:

@@ -11,19 +11,11 @@ from signals.ledger import Findings
 def ledger_lines(findings: Findings) -> list[str]:
     """The ledger as people read it: the sum first, then what must be zero, then examples of what was not."""
     settled = f"{findings.delivered} delivered + {findings.undelivered} undelivered + {findings.lost} lost"
-    zero = {
-        "lost": findings.lost,
-        "doubled": findings.duplicated,
-        "reordered": findings.reordered,
-        "acted on late": findings.expired,
-        "to the wrong user": findings.misdelivered,
-        "on the wrong partition": findings.wrong_partition,
-        "of no known prediction": findings.phantom,
-        "unreadable": findings.undecodable,
-    }
-    counts = ", ".join(f"{count} {name}" for name, count in zero.items())
+    availability = "-" if findings.availability is None else f"{findings.availability:.4%}"
+    counts = ", ".join(f"{count} {name}" for name, count in findings.must_be_zero().items())
     return [
         f"owed {findings.expected} = {settled}",
+        f"availability {availability}: the share of what was due that was in the log in time",
         f"of the delivered, {findings.abstained} say why there is no forecast or no edge (abstain)",
         f"dropped by the reader's rules: {findings.duplicated_raw} repeats, {findings.void} of fenced owners",
         f"in the log in time, but read by this reader too late to act: {findings.read_late}",

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from signals.ledger import Findings, LogEntry, PredictionLog, Settlement, SignalLog, SlotKey, SubscriptionLog
+from signals.ledger.ids import delivery_id, signal_id
 
 PARTITIONS = 4
 BAR = 10_000
@@ -50,7 +51,7 @@ class Run:
         logged_ms = changes.pop("logged_ms", 6_000)
         body = _signal(user, due, source, changes)
         log = self.signals[partition]
-        log.append(LogEntry(partition, len(log), logged_ms, key, orjson.dumps(body)))
+        log.append(LogEntry(partition, log[-1].offset + 1, logged_ms, key, orjson.dumps(body)))
         return body
 
     def settled(self, now_ns: int = NOW) -> Findings:
@@ -85,18 +86,21 @@ def _sub_key(user: str) -> bytes:
 
 
 def _sub(until_ns: int = 10**19) -> bytes:
-    return orjson.dumps({"entitled_until_ns": min(until_ns, 2**62)})
+    return orjson.dumps({"entitled_until_ns": min(until_ns, 2**62), "tenant_id": "t"})
 
 
 def _prediction(due: SlotKey, offset: int, epoch: int = 0) -> LogEntry:
-    body = {"epoch": epoch, "kind": "prediction", "slot": due._asdict()}
+    slot_body = {**due._asdict(), "signal_id": signal_id(due)}
+    body = {"epoch": epoch, "kind": "prediction", "slot": slot_body, "expires_ns": NOW + 1}
     return LogEntry(0, offset, 5_000, b"EURUSD", orjson.dumps(body))
 
 
 def _signal(user: str, due: SlotKey, source: tuple[int, int], changes: dict[str, Any]) -> dict[str, Any]:
     return {
         **due._asdict(),
-        "delivery_id": f"{user}/{due.bar_close_ms}",
+        "signal_id": signal_id(due),
+        "delivery_id": delivery_id(signal_id(due), user, "main"),
+        "tenant_id": "t",
         "user_id": user,
         "account_id": "main",
         "sequence": 1,
@@ -127,7 +131,7 @@ def _double(run: Run) -> None:
 
 def _swap(run: Run) -> None:
     run.add("anna", slot(5), source=(0, 5), sequence=6)
-    run.add("anna", run.due[3], source=(0, 4), sequence=7, delivery_id="other")
+    run.add("anna", run.due[3], source=(0, 4), sequence=7)
 
 
 def _wrong_key(run: Run) -> None:
@@ -188,11 +192,11 @@ def _garbage(run: Run) -> None:
         (_swap, "reordered", 1),
         (_wrong_key, "misdelivered", 1),
         (_wrong_partition, "wrong_partition", 1),
-        (_unsubscribed, "misdelivered", 1),
-        (_ended, "misdelivered", 4),
-        (_out_of_entitlement, "misdelivered", 4),
+        (_unsubscribed, "unsubscribed", 1),
+        (_ended, "unsubscribed", 4),
+        (_out_of_entitlement, "unsubscribed", 4),
         (_never_due, "phantom", 1),
-        (_forged_lineage, "phantom", 1),
+        (_forged_lineage, "forged", 1),
         (_stale_epoch, "lost", 1),
         (_late, "lost", 1),
         (_void_prediction, "phantom", 3),
