@@ -50,9 +50,10 @@ class Producer(Protocol):
     async def append(self, topic: str, partition: int, records: Sequence[Record], *, timeout_s: float) -> int:
         """Write all records as one batch and return the offset of the first.
 
-        The batch lands whole or not at all. Raises AppendRefused (nothing written, for example too large),
-        or AppendUnknown at the timeout or on a lost connection: then the batch may be in the log, or may
-        still arrive. Call `rebuild` before the next append.
+        The batch lands whole or not at all. Raises AppendNotSent (for example too large, or no connection),
+        AppendRefused (the broker answered that it wrote nothing), or AppendUnknown at the timeout or on a
+        lost connection: then the batch may be in the log, or may still arrive. But for the first, call
+        `rebuild` before the next append.
         """
         ...
 

@@ -23,12 +23,16 @@ def fitting(records: Sequence[Record], limit: int) -> int:
     """How many of the records, from the first, fit one batch of `limit` bytes."""
     room = limit - BATCH_OVERHEAD
     for count, record in enumerate(records):
-        room -= RECORD_OVERHEAD + len(record.key) + len(record.value or b"")
-        if record.headers:
-            room -= _headers_bytes(record.headers)
+        room -= record_bytes(record)
         if room < 0:
             return count
     return len(records)
+
+
+def record_bytes(record: Record) -> int:
+    """What a record takes of a batch, at most."""
+    size = RECORD_OVERHEAD + len(record.key) + len(record.value or b"")
+    return size + _headers_bytes(record.headers) if record.headers else size
 
 
 def _headers_bytes(headers: Sequence[tuple[str, bytes]]) -> int:

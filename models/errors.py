@@ -17,6 +17,8 @@ HubError
 |   +-- TicketRefused | ReplicaBusy | ReplicaLost | InferenceFailed
 +-- MessagingError
 |   +-- AppendRefused             definite: nothing was written
+|   |   +-- AppendNotSent         and the broker has not even seen it
+|   |       +-- QueueFull         too much of the tenant's is waiting
 |   +-- AppendUnknown             the record may or may not be in the log
 |   +-- TopicMismatch | BrokerUnavailable | StaleWriter | OwnershipLost
 +-- StoreUnavailable              what may be lost is away for now; nobody waited for it
@@ -261,6 +263,18 @@ class AppendRefused(MessagingError):
     """Definite: nothing of the batch is or will be in the log."""
 
     code = "append_refused"
+
+
+class AppendNotSent(AppendRefused):
+    """Nothing left this process, so its producer is as good as before."""
+
+    code = "append_not_sent"
+
+
+class QueueFull(AppendNotSent):
+    """As much of the tenant's is waiting as may; wait `retry_after_s`."""
+
+    code = "queue_full"
 
 
 class AppendUnknown(MessagingError):

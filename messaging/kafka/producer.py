@@ -18,7 +18,7 @@ from messaging.kafka.failures import append_error
 from messaging.kafka.hard_close import kill_producer
 from messaging.ports import ProducerHealth, Record
 from messaging.sizes import MAX_BATCH_BYTES, fitting
-from models.errors import AppendRefused, AppendUnknown
+from models.errors import AppendNotSent, AppendUnknown
 
 COMPRESS_FROM: Final = 32 * 1024
 """Bytes of values; measured between four signals and forty (`docs/decisions/0004`)."""
@@ -66,7 +66,7 @@ class KafkaProducer:
             self._live = producer
 
     async def append(self, topic: str, partition: int, records: Sequence[Record], *, timeout_s: float) -> int:
-        """See `Producer.append`. What fails before the batch is queued is a refusal: nothing was sent."""
+        """See `Producer.append`. What fails before the batch is queued was not sent."""
         place = f"{topic}[{partition}]"
         outcome: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         try:
@@ -79,7 +79,7 @@ class KafkaProducer:
             raise
         except (TimeoutError, KafkaError, OSError) as error:
             if outcome not in self._pending:
-                raise AppendRefused(
+                raise AppendNotSent(
                     f"append to {place} was not sent, no broker took it: {error!r}"
                 ) from error
             self._unknown += 1
@@ -118,12 +118,12 @@ class KafkaProducer:
     async def _queue(self, topic: str, partition: int, records: Sequence[Record]) -> asyncio.Future[Any]:
         """Hand the batch to a started producer; the future is the library's."""
         if self._closed:
-            raise AppendRefused(f"append to {topic}[{partition}] was not sent: the producer is closed")
+            raise AppendNotSent(f"append to {topic}[{partition}] was not sent: the producer is closed")
         if self._live is None:
             await self.start()
         producer = self._live
         if producer is None or partition not in await self._partitions(producer, topic):
-            raise AppendRefused(
+            raise AppendNotSent(
                 f"append to {topic}[{partition}] was not sent: no such partition, or a rebuild"
             )
         batch = batch_of(producer, records)
@@ -150,19 +150,19 @@ class KafkaProducer:
 
 
 def batch_of(producer: BatchMaker, records: Sequence[Record]) -> Any:
-    """One batch of all records; AppendRefused if they do not fit, or if there are none.
+    """One batch of all records; AppendNotSent if they do not fit, or if there are none.
 
     A small one is not compressed: the broker has to unpack it, which takes longer than the bytes do.
     """
     if not records:
-        raise AppendRefused("there was no record to append")
+        raise AppendNotSent("there was no record to append")
     large = sum(len(record.value or b"") for record in records) >= COMPRESS_FROM
     batch = producer.create_batch() if large else BatchBuilder(MAX_BATCH_BYTES, _PLAIN)
     now_ms = time.time_ns() // 1_000_000
     for record in records:
         headers = list(record.headers)
         if batch.append(timestamp=now_ms, key=record.key, value=record.value, headers=headers) is None:
-            raise AppendRefused(f"{len(records)} records are too large for one batch; ask `fits` first")
+            raise AppendNotSent(f"{len(records)} records are too large for one batch; ask `fits` first")
     batch.close()
     return batch
 

@@ -11,7 +11,7 @@ from messaging.memory.log import MemoryLog, PartitionLog
 from messaging.memory.process import Process
 from messaging.ports import ProducerHealth, Record
 from messaging.sizes import fitting
-from models.errors import AppendRefused, AppendUnknown
+from models.errors import AppendNotSent, AppendUnknown
 
 
 class MemoryProducer:
@@ -35,7 +35,7 @@ class MemoryProducer:
         place = f"{topic}[{partition}]"
         log = self._log.partition(topic, partition)
         if self._closed or not records or self.fits(records) < len(records):
-            raise AppendRefused(f"append to {place}: no records, too many, or the producer is closed")
+            raise AppendNotSent(f"append to {place}: no records, too many, or the producer is closed")
         await self._process.step(f"append {place}")
         base = await self._settled(self._send(log, tuple(records)), place, timeout_s)
         await self._process.step(f"acked {place}")
