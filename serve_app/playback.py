@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from heapq import merge
 from itertools import islice
 from operator import attrgetter
-from typing import Final
+from typing import Final, Protocol
 
 from messaging.ports import MarketFeed
 from models.market import Bar, MarketClock, Tick
@@ -22,6 +22,14 @@ from signals.bars import BarBuilder
 from signals.due import TickSpan, history_end, playback_end
 
 _CLOCK_EVERY_S: Final = 0.05
+
+
+class Outlet(Protocol):
+    """The part of a `MarketFeed` that a playback speaks to."""
+
+    async def publish_tick(self, tick: Tick) -> None: ...
+
+    async def publish_clock(self, clock: MarketClock) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +98,7 @@ async def seed_history(feed: MarketFeed, bars: Iterable[Bar], *, keep: int) -> i
 
 
 async def play(
-    feed: MarketFeed,
+    feed: Outlet,
     files: Mapping[str, TickFile],
     plan: Plan,
     *,

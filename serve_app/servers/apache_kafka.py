@@ -58,26 +58,53 @@ def apache_kafka(directory: Path, *, progress: Callable[[str], None] = lambda _:
     Raises:
         ConfigError: Java 17+ or, for the first time, Maven is missing, or the jars cannot be fetched.
     """
+    home = directory / "kafka"
+    broker, controller = free_ports(2)
+    properties = PROPERTIES.format(host=LOOPBACK, broker=broker, controller=controller, data=home / "data")
+    return kafka_node(
+        home,
+        properties,
+        name=f"Apache Kafka {VERSION}",
+        port=broker,
+        log=directory / "kafka.log",
+        cluster=new_cluster_id(),
+        progress=progress,
+    )
+
+
+def kafka_node(
+    home: Path,
+    properties: str,
+    *,
+    name: str,
+    port: int,
+    log: Path,
+    cluster: str,
+    heap_mb: int = 512,
+    progress: Callable[[str], None] = lambda _: None,
+) -> ServerProcess:
+    """A node with these properties, its data formatted for the cluster; ConfigError as of `apache_kafka`."""
     java = find_java()
     classpath = f"{ensure_jars(progress=progress)}/*"
-    home = directory / "kafka"
     home.mkdir(parents=True, exist_ok=True)
-    broker, controller = free_ports(2)
-    properties = home / "server.properties"
-    properties.write_text(
-        PROPERTIES.format(host=LOOPBACK, broker=broker, controller=controller, data=home / "data")
-    )
-    log = directory / "kafka.log"
-    _format(java, classpath, properties, log)
-    options = ("-Xms256m", "-Xmx512m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:-UsePerfData")
+    file = home / "server.properties"
+    file.write_text(properties)
+    _format(java, classpath, file, log, cluster)
+    heap = (f"-Xms{heap_mb // 2}m", f"-Xmx{heap_mb}m")
+    options = (*heap, "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:-UsePerfData")
     spec = ServerSpec(
-        name=f"Apache Kafka {VERSION}",
-        address=f"{LOOPBACK}:{broker}",
-        command=(java, *options, "-Dlog4j2.level=WARN", "-cp", classpath, "kafka.Kafka", str(properties)),
+        name=name,
+        address=f"{LOOPBACK}:{port}",
+        command=(java, *options, "-Dlog4j2.level=WARN", "-cp", classpath, "kafka.Kafka", str(file)),
         log=log,
-        is_ready=partial(kafka_has_broker, broker),
+        is_ready=partial(kafka_has_broker, port),
     )
     return ServerProcess(spec)
+
+
+def new_cluster_id() -> str:
+    """An id as Kafka's own tool makes one."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
 
 
 def missing_reason() -> str | None:
@@ -151,8 +178,7 @@ def _java_version(java: str) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def _format(java: str, classpath: str, properties: Path, log: Path) -> None:
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
+def _format(java: str, classpath: str, properties: Path, log: Path, cluster: str) -> None:
     tool = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties))
     command = (java, "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WARN", "-cp", classpath, *tool)
     result = _run(command, timeout_s=FORMAT_TIMEOUT_S)

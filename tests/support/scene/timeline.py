@@ -1,0 +1,88 @@
+"""When each user's signals came, read back from the log after a run, by the rule of claims alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import orjson
+
+from messaging.ports import EventBus, LogRecord
+from messaging.topics import SIGNALS
+
+
+class Arrival(NamedTuple):
+    """A signal of a user: which bar's, when the log had it, and whether it says more than why there is none."""
+
+    user: str
+    series: str
+    close_ms: int
+    logged_ms: int
+    answered: bool
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The first valid signal of each user and slot. `due_ms` says when a slot's bar closed, in wall time."""
+
+    arrivals: Sequence[Arrival]
+    users: Sequence[str]
+    due_ms: Callable[[int], int]
+    ttl_ms: int
+
+    @property
+    def in_time(self) -> list[Arrival]:
+        """Those that a reader could still act on, whoever was late."""
+        return [one for one in self.arrivals if one.logged_ms < self.due_ms(one.close_ms) + self.ttl_ms]
+
+    def longest_silence_s(self) -> float:
+        """The longest that any user was without a signal, between the first and the last slot."""
+        times = self._times(self.in_time)
+        gaps = [later - one for user in self.users for one, later in pairwise(times[user])]
+        return max(gaps, default=0) / 1000
+
+    def recovery_s(self, since_ns: int) -> float:
+        """Seconds from a moment until every user has had a signal in time for a bar that closed after it;
+        infinite if one never had.
+        """
+        since_ms = since_ns // 1_000_000
+        times = self._times(one for one in self.in_time if self.due_ms(one.close_ms) >= since_ms)
+        if any(not times[user] for user in self.users):
+            return float("inf")
+        return max(times[user][0] - since_ms for user in self.users) / 1000
+
+    @staticmethod
+    def _times(arrivals: Iterable[Arrival]) -> dict[str, list[int]]:
+        times: dict[str, list[int]] = defaultdict(list)
+        for one in arrivals:
+            times[one.user].append(one.logged_ms)
+        return defaultdict(list, {user: sorted(found) for user, found in times.items()})
+
+
+async def arrivals(bus: EventBus) -> list[Arrival]:
+    """All first valid signals of `user.signals`."""
+    found: dict[tuple[str, str, int], Arrival] = {}
+    for partition in range(SIGNALS.partitions):
+        first, end = await bus.bounds(SIGNALS.name, partition)
+        records = [record async for batch in bus.read(SIGNALS.name, partition, first, end) for record in batch]
+        for one in _valid(records):
+            found.setdefault((one.user, one.series, one.close_ms), one)
+    return list(found.values())
+
+
+def _valid(records: Sequence[LogRecord]) -> Iterable[Arrival]:
+    claim = None
+    for record in records:
+        if record.key == b"~claim":
+            claim = record.offset
+        elif not record.key.startswith(b"~"):
+            body: dict[str, Any] = orjson.loads(record.value or b"{}")
+            if body["epoch"] == claim:
+                series = f"{body['strategy']} {body['symbol']}"
+                answered = body.get("forecast") is not None
+                yield Arrival(
+                    body["user_id"], series, body["bar_close_ms"], record.timestamp_ms, answered
+                )
