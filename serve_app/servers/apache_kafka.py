@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ VERSION = "4.1.1"
 JAVA_NEEDED = 17
 FETCH_TIMEOUT_S = 300
 FORMAT_TIMEOUT_S = 60
+JVM = ("-Xms256m", "-Xmx512m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:-UsePerfData")
 POM = Path(__file__).parents[2] / "ops" / "kafka" / "pom.xml"
 
 # One node keeps every copy, groups start without waiting for more members, no topic appears by a typing
@@ -52,52 +54,52 @@ broker.session.timeout.ms=4000
 """
 
 
-def apache_kafka(directory: Path, *, progress: Callable[[str], None] = lambda _: None) -> ServerProcess:
-    """A formatted broker, not yet started; its log survives a kill. The first call fetches the jars.
+def apache_kafka(
+    directory: Path, *, data: Path | None = None, progress: Callable[[str], None] = lambda _: None
+) -> ServerProcess:
+    """A formatted broker, not yet started; its log, in `data` if given, survives a kill. The first call
+    fetches the jars.
 
     Raises:
         ConfigError: Java 17+ or, for the first time, Maven is missing, or the jars cannot be fetched.
     """
     home = directory / "kafka"
     broker, controller = free_ports(2)
-    properties = PROPERTIES.format(host=LOOPBACK, broker=broker, controller=controller, data=home / "data")
-    return kafka_node(
-        home,
-        properties,
-        name=f"Apache Kafka {VERSION}",
-        port=broker,
-        log=directory / "kafka.log",
-        cluster=new_cluster_id(),
-        progress=progress,
-    )
+    data = data or home / "data"
+    properties = PROPERTIES.format(host=LOOPBACK, broker=broker, controller=controller, data=data)
+    node = KafkaNode(f"Apache Kafka {VERSION}", home, directory / "kafka.log", broker, properties)
+    return kafka_node(node, cluster=new_cluster_id(), progress=progress)
+
+
+@dataclass(frozen=True)
+class KafkaNode:
+    """One Java process: `home` is its directory, `port` where `is_ready` asks it."""
+
+    name: str
+    home: Path
+    log: Path
+    port: int
+    properties: str
+    is_ready: Callable[[int], bool] = kafka_has_broker
+    jvm: tuple[str, ...] = JVM
 
 
 def kafka_node(
-    home: Path,
-    properties: str,
-    *,
-    name: str,
-    port: int,
-    log: Path,
-    cluster: str,
-    heap_mb: int = 512,
-    progress: Callable[[str], None] = lambda _: None,
+    node: KafkaNode, *, cluster: str, progress: Callable[[str], None] = lambda _: None
 ) -> ServerProcess:
-    """A node with these properties, its data formatted for the cluster; ConfigError as of `apache_kafka`."""
+    """The node with its data formatted for the cluster, not yet started; ConfigError as of `apache_kafka`."""
     java = find_java()
     classpath = f"{ensure_jars(progress=progress)}/*"
-    home.mkdir(parents=True, exist_ok=True)
-    file = home / "server.properties"
-    file.write_text(properties)
-    _format(java, classpath, file, log, cluster)
-    heap = (f"-Xms{heap_mb // 2}m", f"-Xmx{heap_mb}m")
-    options = (*heap, "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:-UsePerfData")
+    node.home.mkdir(parents=True, exist_ok=True)
+    file = node.home / "server.properties"
+    file.write_text(node.properties)
+    _format(java, classpath, file, log=node.log, cluster=cluster)
     spec = ServerSpec(
-        name=name,
-        address=f"{LOOPBACK}:{port}",
-        command=(java, *options, "-Dlog4j2.level=WARN", "-cp", classpath, "kafka.Kafka", str(file)),
-        log=log,
-        is_ready=partial(kafka_has_broker, port),
+        name=node.name,
+        address=f"{LOOPBACK}:{node.port}",
+        command=(java, *node.jvm, "-Dlog4j2.level=WARN", "-cp", classpath, "kafka.Kafka", str(file)),
+        log=node.log,
+        is_ready=partial(node.is_ready, node.port),
     )
     return ServerProcess(spec)
 
@@ -178,7 +180,7 @@ def _java_version(java: str) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def _format(java: str, classpath: str, properties: Path, log: Path, cluster: str) -> None:
+def _format(java: str, classpath: str, properties: Path, *, log: Path, cluster: str) -> None:
     tool = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties))
     command = (java, "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WARN", "-cp", classpath, *tool)
     result = _run(command, timeout_s=FORMAT_TIMEOUT_S)

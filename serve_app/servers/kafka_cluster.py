@@ -1,7 +1,8 @@
-"""Apache Kafka as three KRaft nodes on loopback, each broker and controller, replicated as in production.
+"""Apache Kafka as three KRaft brokers and a controller on loopback, replicated as in production.
 
 For tests and benchmarks of faults. It proves what the death of a process costs; it says nothing of power loss
-or of three machines' speed, because there is one disk and one set of processors under it.
+or of three machines' speed, because there is one disk and one set of processors under it. The controller is a
+process of its own, so that the death of a broker is that and no election of controllers besides.
 """
 
 from __future__ import annotations
@@ -12,29 +13,34 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from serve_app.servers.apache_kafka import VERSION, kafka_node, new_cluster_id
+from serve_app.servers.apache_kafka import VERSION, KafkaNode, kafka_node, new_cluster_id
 from serve_app.servers.ports import LOOPBACK, free_ports
+from serve_app.servers.probes import accepts, kafka_has_broker
 from serve_app.servers.process import ServerProcess
 
-NODES: Final = 3
-MIN_IN_SYNC: Final = 2
-_HEAP_MB: Final = 320
+BROKERS: Final = (1, 2, 3)
+_CONTROLLER: Final = 100
 _START_S: Final = 120.0
+_JVM: Final = ("-Xms128m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
+"""Small, and quick to be there again: what the better compiler would save, its work costs a short life."""
 
-# Timings: `docs/reliability.md` says what each costs. With the defaults a dead leader stops all partitions
-# for 8 s, because acks=all waits until the dead replica is fenced (9 s) and out of sync (30 s).
-PROPERTIES: Final = """\
-process.roles=broker,controller
+_COMMON: Final = """\
 node.id={node}
-controller.quorum.voters={voters}
-listeners=PLAINTEXT://{host}:{broker},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{broker}
+controller.quorum.voters={controller}@{host}:{controller_port}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
-auto.create.topics.enable=false
 default.replication.factor=3
 min.insync.replicas=2
+broker.session.timeout.ms=2500
+broker.heartbeat.interval.ms=500
+"""
+# With Kafka's defaults a dead leader stops all partitions for 8 s: acks=all waits until the controller has
+# given the dead broker up (9 s without a heartbeat) or its copies have (30 s behind).
+_BROKER: Final = """\
+process.roles=broker
+listeners=PLAINTEXT://{host}:{port}
+auto.create.topics.enable=false
 offsets.topic.replication.factor=3
 offsets.topic.num.partitions=4
 transaction.state.log.replication.factor=3
@@ -43,17 +49,19 @@ transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=3
 share.coordinator.state.topic.min.isr=2
 group.initial.rebalance.delay.ms=0
-broker.session.timeout.ms=2500
-broker.heartbeat.interval.ms=500
 replica.lag.time.max.ms=3000
 num.replica.fetchers=2
+"""
+_ALONE: Final = """\
+process.roles=controller
+listeners=CONTROLLER://{host}:{port}
 """
 
 
 class KafkaCluster:
-    """Three nodes that start and end together; single ones may be killed, frozen and restarted between.
+    """Nodes that start and end together; single brokers may be killed, frozen and restarted between.
 
-    `data` puts a node's log somewhere else than below `directory`, for example on a small disk.
+    `data` puts a broker's log somewhere else than below `directory`, for example on a small disk.
     """
 
     def __init__(
@@ -63,27 +71,29 @@ class KafkaCluster:
         data: Mapping[int, Path] | None = None,
         progress: Callable[[str], None] = lambda _: None,
     ) -> None:
-        ports = free_ports(2 * NODES)
-        self._ports = list(zip(ports[:NODES], ports[NODES:], strict=True))
+        directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._data = data or {}
         self._progress = progress
-        cluster = new_cluster_id()
-        with ThreadPoolExecutor(NODES) as formatting:
-            made = formatting.map(lambda node: self._node(node, cluster), range(1, NODES + 1))
-            self.nodes: dict[int, ServerProcess] = dict(enumerate(made, start=1))
+        self._cluster = new_cluster_id()
+        numbers = (_CONTROLLER, *BROKERS)
+        self._ports = dict(zip(numbers, free_ports(len(numbers)), strict=True))
+        with ThreadPoolExecutor(len(numbers)) as formatting:
+            self.controller, *brokers = formatting.map(self._node, numbers)
+        self.brokers: dict[int, ServerProcess] = dict(zip(BROKERS, brokers, strict=True))
 
     @property
     def address(self) -> str:
         """The bootstrap servers."""
-        return ",".join(node.address for node in self.nodes.values())
+        return ",".join(broker.address for broker in self.brokers.values())
 
     def start(self) -> None:
         """Start the nodes side by side and return when all of them answer; ServerFailed if one does not."""
+        nodes = (self.controller, *self.brokers.values())
         try:
-            for node in self.nodes.values():
+            for node in nodes:
                 node.start()
-            for node in self.nodes.values():
+            for node in nodes:
                 self._progress(f"waiting for {node.spec.name} on {node.address}")
                 node.wait_ready(_START_S)
         except BaseException:
@@ -91,8 +101,8 @@ class KafkaCluster:
             raise
 
     def stop(self) -> None:
-        """End every node that still runs. None waits for the others: their data is not used again."""
-        for node in self.nodes.values():
+        """Kill every node that still runs; politeness would take longer, and the data has done its duty."""
+        for node in (*self.brokers.values(), self.controller):
             node.kill()
 
     def __enter__(self) -> Self:
@@ -104,26 +114,25 @@ class KafkaCluster:
     ) -> None:
         self.stop()
 
-    def _node(self, node: int, cluster: str) -> ServerProcess:
-        home = self._directory / f"kafka-{node}"
-        broker, controller = self._ports[node - 1]
-        voters = (f"{number}@{LOOPBACK}:{port}" for number, (_, port) in enumerate(self._ports, start=1))
-        properties = PROPERTIES.format(
-            node=node,
-            voters=",".join(voters),
+    def _node(self, number: int) -> ServerProcess:
+        name = "controller" if number == _CONTROLLER else f"broker {number}"
+        home, port = self._directory / f"kafka-{number}", self._ports[number]
+        text = _COMMON + (_ALONE if number == _CONTROLLER else _BROKER)
+        properties = text.format(
+            node=number,
             host=LOOPBACK,
-            broker=broker,
-            controller=controller,
-            data=self._data.get(node, home / "data"),
+            port=port,
+            controller=_CONTROLLER,
+            controller_port=self._ports[_CONTROLLER],
+            data=self._data.get(number, home / "data"),
         )
-        self._directory.mkdir(parents=True, exist_ok=True)
-        return kafka_node(
-            home,
-            properties,
-            name=f"Apache Kafka {VERSION}, node {node}",
-            port=broker,
-            log=self._directory / f"kafka-{node}.log",
-            cluster=cluster,
-            heap_mb=_HEAP_MB,
-            progress=self._progress,
+        node = KafkaNode(
+            name=f"Apache Kafka {VERSION}, {name}",
+            home=home,
+            log=self._directory / f"kafka-{number}.log",
+            port=port,
+            properties=properties,
+            is_ready=accepts if number == _CONTROLLER else kafka_has_broker,
+            jvm=_JVM,
         )
+        return kafka_node(node, cluster=self._cluster, progress=self._progress)

@@ -13,6 +13,15 @@ KAFKA_METADATA = 3
 KAFKA_CLIENT = b"central-hub-probe"
 
 
+def accepts(port: int) -> bool:
+    """Whether somebody listens there."""
+    try:
+        with socket.create_connection((LOOPBACK, port), timeout=TIMEOUT_S):
+            return True
+    except OSError:
+        return False
+
+
 def http_ok(port: int, path: str) -> bool:
     """Whether a GET of the path answers 200."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=TIMEOUT_S)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, PartitionMetadata
+from confluent_kafka.admin import AdminClient
 
 from messaging.topics import SIGNALS
 from serve_app.servers.apache_kafka import apache_kafka
@@ -14,7 +16,6 @@ from serve_app.servers.kafka_cluster import KafkaCluster
 from serve_app.servers.process import ServerProcess
 
 ASK_S = 2.0
-START_S = 120.0
 
 
 class Brokers:
@@ -22,11 +23,12 @@ class Brokers:
 
     def __init__(self, directory: Path, *, count: int, data: Mapping[int, Path] | None = None) -> None:
         assert count in {1, 3}
+        self._cluster = KafkaCluster(directory, data=data) if count == 3 else None
         self.nodes: dict[int, ServerProcess]
-        if count == 3:
-            self.nodes = KafkaCluster(directory, data=data).nodes
+        if self._cluster:
+            self.nodes = self._cluster.brokers
         else:
-            self.nodes = {1: apache_kafka(directory)}
+            self.nodes = {1: apache_kafka(directory, data=(data or {}).get(1))}
         self._admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
 
     @property
@@ -38,18 +40,25 @@ class Brokers:
         return len(self.nodes)
 
     def start(self) -> None:
-        for node in self.nodes.values():
-            node.start()
-        for node in self.nodes.values():
-            node.wait_ready(START_S)
+        if self._cluster:
+            self._cluster.start()
+        else:
+            self.nodes[1].start()
+            self.nodes[1].wait_ready()
 
     def stop(self) -> None:
-        for node in self.nodes.values():
-            node.kill()
+        if self._cluster:
+            self._cluster.stop()
+        else:
+            self.nodes[1].kill()
 
-    def leader(self, partition: int = 0, topic: str = SIGNALS.name) -> int:
-        """The number of the node that leads a partition; -1 for none."""
-        return self._partitions(topic)[partition].leader
+    def busiest(self) -> ServerProcess | None:
+        """The node that leads most partitions of `user.signals`; None while nobody tells."""
+        try:
+            leaders = Counter(one.leader for one in self._partitions(SIGNALS.name).values() if one.leader > 0)
+        except KafkaException:
+            return None
+        return self.nodes[leaders.most_common(1)[0][0]] if leaders else None
 
     def whole(self) -> bool:
         """Whether every node has every record of `user.signals`, and every partition a leader."""
@@ -59,8 +68,6 @@ class Brokers:
             return False
         return all(one.leader > 0 and len(one.isrs) == len(self.nodes) for one in partitions)
 
-    def _partitions(self, topic: str) -> dict[int, PartitionMetadata]:
-        found: dict[int, PartitionMetadata] = (
-            self._admin.list_topics(topic, timeout=ASK_S).topics[topic].partitions
-        )
+    def _partitions(self, topic: str) -> dict[int, Any]:
+        found: dict[int, Any] = self._admin.list_topics(topic, timeout=ASK_S).topics[topic].partitions
         return found

@@ -45,6 +45,10 @@ class Crew:
         """Those of a role who are present, the oldest first."""
         return [name for name in self.present if name.startswith(role)]
 
+    def busiest(self, role: Role) -> str:
+        """The one of a role that has settled most."""
+        return max(self.of(role), key=self._settled)
+
     def recruit(self, role: Role) -> str:
         """One more worker of the role; its name."""
         name = f"{role}-{len(self._workers)}"
@@ -95,6 +99,11 @@ class Crew:
         for worker in self._workers.values():
             worker.kill()
             worker.wait()
+
+    def _settled(self, name: str) -> float:
+        counts = {"hub_slots_total", "hub_signals_total"}
+        last = self.told(name)[-1:]
+        return sum(float(value) for line in last for metric, _, value in line["metrics"] if metric in counts)
 
     def _file(self, name: str, kind: str) -> Path:
         return self._directory / f"{name}.{kind}"

@@ -1,4 +1,4 @@
-"""Real ticks played to NATS, whatever becomes of NATS: what cannot be sent is dropped, as the contract asks."""
+"""Real ticks played to NATS, whatever becomes of it: what cannot be sent is dropped, as the contract asks."""
 
 from __future__ import annotations
 
@@ -63,6 +63,11 @@ class Market:
         """Wall time at which a bar closes, whether or not anybody was told."""
         elapsed_ms = (close_ms - self.plan.start_ms) / self.plan.speed
         return int(self._began_ns / 1e6 + elapsed_ms)
+
+    def next_due_s(self) -> float:
+        """Seconds until the next bar closes."""
+        every_s = self._bar_ms / 1000 / self._speed
+        return every_s - (time.time_ns() / 1e9 - self.due_ms(0) / 1000) % every_s
 
     def began(self) -> None:
         """The first clock message is on its way; later calls change nothing."""

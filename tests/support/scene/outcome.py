@@ -1,4 +1,4 @@
-"""What a fault did: the ledger, the figures of `docs/reliability.md`, and what an operator could see of it."""
+"""What a fault did: the ledger, the figures of `docs/reliability.md`, and what an operator could see."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+HEADER: Final = (
+    "| fault | ledger | available | longest silence, s | recovery, s | what an operator saw |",
+    "|---|---|---|---|---|---|",
+)
 QUIET: Final = {
     "hub_append_total": {"outcome": "ok"},
     "hub_slots_total": {"outcome": "predicted"},
@@ -18,7 +22,7 @@ TOLD: Final = (*QUIET, "hub_undelivered_total", "hub_producer_rebuilds_total")
 
 @dataclass(frozen=True)
 class Seen:
-    """What the workers told: per sign of trouble how much of it, for how long one was down, what was logged."""
+    """What the workers told: signs of trouble and how many, for how long one was down, what was logged."""
 
     signs: Mapping[str, int]
     down_s: float
@@ -49,14 +53,15 @@ class Seen:
 class Outcome:
     """Of one fault. Shares lie between 0 and 1.
 
-    `available`: due deliveries that were in the log in time, by the feeder's own schedule. `answered`: those of
-    them that hold a forecast. `ticks`: what the forecasters say became of the ticks.
+    `available`: due deliveries that were in the log in time, by the feeder's own schedule. `answered`: those
+    of them that hold a forecast. `stale`: signals that were in the log only after they had expired.
     """
 
     fault: str
     ledger: Mapping[str, Any]
     available: float
     answered: float
+    stale: int
     longest_silence_s: float
     recovery_s: float
     seen: Seen
@@ -64,7 +69,7 @@ class Outcome:
     def row(self) -> str:
         """A row of the table in `docs/reliability.md`."""
         ledger = "clean" if self.ledger["clean"] else "NOT CLEAN"
-        owed = f"{self.ledger['expected']} owed, {self.ledger['undelivered']} recorded undelivered"
+        owed = f"{self.ledger['expected']} owed, {self.ledger['undelivered']} undelivered, {self.stale} stale"
         figures = f"{self.available:.1%} | {self.longest_silence_s:.1f} | {self.recovery_s:.1f}"
         return f"| {self.fault} | {ledger}: {owed} | {figures} | {self.seen} |"
 

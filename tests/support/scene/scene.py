@@ -42,7 +42,7 @@ STRATEGY: Final = Strategy(
     ttl_ms=4000,
     needs=ForecastNeeds(routing_strategy="performance_optimized", max_latency_ms=500),
 )
-READY_S: Final = 60.0
+READY_S: Final = 120.0
 _TOPICS: Final = (PREDICTIONS, SUBSCRIPTIONS, SIGNALS, SIGNAL_STATE, CONTROL)
 _YEAR_NS: Final = 365 * 86_400 * 10**9
 
@@ -83,7 +83,9 @@ class Scene:
         async with self._bus() as bus:
             await create_topics(bus, self.brokers.replication, _TOPICS)
             writer = SubscriptionWriter(bus)
-            await writer.put_many(self._subscription(user, on) for user in self.users for on in STRATEGY.symbols)
+            await writer.put_many(
+                self._subscription(user, on) for user in self.users for on in STRATEGY.symbols
+            )
         for _ in range(self._cast.forecasters):
             self.crew.recruit(Role.FORECASTER)
         for _ in range(self._cast.fanouts):
@@ -109,11 +111,15 @@ class Scene:
     async def play(self, fault: str, script: Script, *, seconds: float) -> Outcome:
         """Play ticks for so long, run the script beside, and let the independent reader settle."""
         await self.market.open(seconds)
-        auditor = await Auditor.start(self._audit(seconds), lambda _: None)
+        reading = asyncio.Event()
+        auditor = await Auditor.start(self._audit(seconds), lambda _: reading.set())
         try:
+            async with asyncio.timeout(READY_S):
+                await reading.wait()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.market.play())
                 tasks.create_task(_awaited(script(self)))
+            await self.ready()
             ledger = await auditor.finish()
         finally:
             await auditor.kill()
@@ -135,6 +141,7 @@ class Scene:
             ledger=ledger,
             available=len(in_time) / max(1, ledger["expected"]),
             answered=sum(one.answered for one in in_time) / max(1, len(in_time)),
+            stale=timeline.stale,
             longest_silence_s=timeline.longest_silence_s(),
             recovery_s=timeline.recovery_s(self._mended_ns) if self._mended_ns else 0.0,
             seen=Seen.of(map(self.crew.told, self.crew.names), map(self.crew.log, self.crew.names)),

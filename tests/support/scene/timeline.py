@@ -15,12 +15,13 @@ from messaging.topics import SIGNALS
 
 
 class Arrival(NamedTuple):
-    """A signal of a user: which bar's, when the log had it, and whether it says more than why there is none."""
+    """A signal of a user: which bar's, when the log had it, and whether it holds a forecast."""
 
     user: str
     series: str
     close_ms: int
     logged_ms: int
+    expires_ms: int
     answered: bool
 
 
@@ -37,6 +38,11 @@ class Timeline:
     def in_time(self) -> list[Arrival]:
         """Those that a reader could still act on, whoever was late."""
         return [one for one in self.arrivals if one.logged_ms < self.due_ms(one.close_ms) + self.ttl_ms]
+
+    @property
+    def stale(self) -> int:
+        """How many the log had only after they had expired: then the reader's check is all that is left."""
+        return sum(one.logged_ms > one.expires_ms for one in self.arrivals)
 
     def longest_silence_s(self) -> float:
         """The longest that any user was without a signal, between the first and the last slot."""
@@ -67,7 +73,9 @@ async def arrivals(bus: EventBus) -> list[Arrival]:
     found: dict[tuple[str, str, int], Arrival] = {}
     for partition in range(SIGNALS.partitions):
         first, end = await bus.bounds(SIGNALS.name, partition)
-        records = [record async for batch in bus.read(SIGNALS.name, partition, first, end) for record in batch]
+        records = [
+            record async for batch in bus.read(SIGNALS.name, partition, first, end) for record in batch
+        ]
         for one in _valid(records):
             found.setdefault((one.user, one.series, one.close_ms), one)
     return list(found.values())
@@ -82,7 +90,11 @@ def _valid(records: Sequence[LogRecord]) -> Iterable[Arrival]:
             body: dict[str, Any] = orjson.loads(record.value or b"{}")
             if body["epoch"] == claim:
                 series = f"{body['strategy']} {body['symbol']}"
-                answered = body.get("forecast") is not None
                 yield Arrival(
-                    body["user_id"], series, body["bar_close_ms"], record.timestamp_ms, answered
+                    user=body["user_id"],
+                    series=series,
+                    close_ms=body["bar_close_ms"],
+                    logged_ms=record.timestamp_ms,
+                    expires_ms=body["expires_ns"] // 1_000_000,
+                    answered=body.get("forecast") is not None,
                 )

@@ -28,7 +28,6 @@ from messaging.connect import open_bus, open_feed
 from messaging.ports import EventBus
 from models.metrics import MemoryMeter
 from models.strategy import load_strategies
-from tests.support.scene.local_router import local_router
 
 SEEN_EVERY_S = 0.25
 
@@ -61,6 +60,8 @@ async def _worker(
         return FanoutWorker(
             bus, strategies, clock=time.time_ns, rng=SystemRandom(), meter=meter, config=fanout
         )
+    from tests.support.scene.local_router import local_router  # noqa: PLC0415 - it imports Ray, for seconds
+
     feed = await open_feed(NatsConfig(servers=(asked.nats,)), name=asked.name)
     return ForecastWorker(
         bus,
