@@ -28,7 +28,7 @@ def _nothing_stale(_scene: Scene, outcome: Outcome) -> None:
 FAULTS: Final = (
     Fault(
         "broker leader killed every 5 s for 60 s, three brokers",
-        brokers.leaders_killed(12, every_s=5),
+        brokers.leaders_killed(60, every_s=5),
         seconds=100,
         cast=THREE,
         available=0.5,

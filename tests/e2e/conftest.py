@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from serve_app.launch import free_port
 from serve_app.runfile import RunningHub
 from serve_app.servers.apache_kafka import missing_reason
 from tests.conftest import without_kafka
+from tests.support.processes import titled
 
 START_TIMEOUT_S = 240.0
 HUB = (sys.executable, "-m", "serve_app.cli")
@@ -44,6 +46,12 @@ class UpHub:
         )
         return local_token(self.address, principal)
 
+    def pids(self, what: str) -> list[int]:
+        """Processes of this hub by their title; at least one, or the test is wrong."""
+        found = titled(self.process.pid, what)
+        assert found, f"no process of the hub is called {what}"
+        return found
+
     def command(self, *arguments: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
         """Run `hub ...` as a person would."""
         return subprocess.run(
@@ -58,16 +66,23 @@ class UpHub:
 
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpHub]:
-    """Started once for the tier; its output is shown if it does not come up."""
+    """Started once for the tier."""
+    with up_hub(tmp_path_factory.mktemp("state")) as running:
+        yield running
+
+
+@contextmanager
+def up_hub(state: Path, **settings: str) -> Iterator[UpHub]:
+    """A hub with its files in `state`; its output is shown if it does not come up."""
     if reason := missing_reason():
         without_kafka(reason)
-    state = tmp_path_factory.mktemp("state")
     environment = {
         **os.environ,
         "XDG_STATE_HOME": str(state),
         "RAY_AUTH_MODE": "disabled",
         "COLUMNS": "200",
         "HUB_LOCAL_MODEL_MS": "0",  # calls go to replicas, so that their deaths are felt
+        **settings,
     }
     log = (state / "up.log").open("w+")
     port = str(free_port())

@@ -20,8 +20,17 @@ def descendants(root: int) -> list[int]:
 
 def replicas(root: int, deployment: str) -> list[int]:
     """Process ids of a deployment's replicas in the Ray that `root` started, by their process title."""
-    title = f"ray::ServeReplica:hub:{deployment}"
-    return sorted(pid for pid in descendants(root) if _title(pid).startswith(title))
+    return titled(root, f"ray::ServeReplica:hub:{deployment}")
+
+
+def titled(root: int, words: str) -> list[int]:
+    """Process ids below `root` whose title holds these words."""
+    return sorted(pid for pid in descendants(root) if words in _title(pid))
+
+
+def command_of(pid: int) -> list[str]:
+    """The command line of a process."""
+    return _read(Path(f"/proc/{pid}/cmdline")).split("\0")[:-1]
 
 
 def _parents() -> dict[int, int]:

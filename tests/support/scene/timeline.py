@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ class Arrival(NamedTuple):
     close_ms: int
     logged_ms: int
     expires_ms: int
+    tick_ms: int
     answered: bool
 
 
@@ -60,12 +61,26 @@ class Timeline:
             return float("inf")
         return max(times[user][0] - since_ms for user in self.users) / 1000
 
+    def between(self, from_ns: int, to_ns: int) -> Timeline:
+        """The same of the bars that closed then."""
+        from_ms, to_ms = from_ns // 1_000_000, to_ns // 1_000_000
+        there = [one for one in self.arrivals if from_ms <= self.due_ms(one.close_ms) < to_ms]
+        return replace(self, arrivals=there)
+
     @staticmethod
     def _times(arrivals: Iterable[Arrival]) -> dict[str, list[int]]:
         times: dict[str, list[int]] = defaultdict(list)
         for one in arrivals:
             times[one.user].append(one.logged_ms)
         return defaultdict(list, {user: sorted(found) for user, found in times.items()})
+
+
+def schedule(found: Sequence[Arrival], *, speed: float) -> Callable[[int], int]:
+    """When bars closed in wall time, from the clock messages that closed them: none is sent too early, so
+    the promptest tells the schedule.
+    """
+    began_ms = min(one.tick_ms - one.close_ms / speed for one in found if one.tick_ms)
+    return lambda close_ms: int(began_ms + close_ms / speed)
 
 
 async def arrivals(bus: EventBus) -> list[Arrival]:
@@ -96,5 +111,6 @@ def _valid(records: Sequence[LogRecord]) -> Iterable[Arrival]:
                     close_ms=body["bar_close_ms"],
                     logged_ms=record.timestamp_ms,
                     expires_ms=body["expires_ns"] // 1_000_000,
+                    tick_ms=body["stages"].get("tick", 0) // 1_000_000,
                     answered=body.get("forecast") is not None,
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 from pathlib import Path
 
@@ -15,14 +16,15 @@ BEGIN_S = 4.0
 WHOLE_S = 60.0
 
 
-def leaders_killed(times: int, *, every_s: float) -> Script:
+def leaders_killed(seconds: float, *, every_s: float) -> Script:
     """The node that leads most is killed and started again at once; the next as soon as every copy is whole,
     but not within `every_s`: two of three gone at once is more than three are for.
     """
 
     async def script(scene: Scene) -> None:
         await scene.go_on(BEGIN_S)
-        for _ in range(times):
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s:
             await eventually(partial(asyncio.to_thread, scene.brokers.whole), WHOLE_S)
             victim = await asyncio.to_thread(scene.brokers.busiest)
             assert victim

@@ -1,0 +1,203 @@
+"""The hub as `hub up` starts it, while what is around the signal path is frozen, killed and flooded."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from messaging.config import KafkaConfig
+from messaging.connect import open_bus
+from models.principal import Tier
+from models.strategy import load_strategies
+from serve_app.access import local_token, principal_of
+from tests.e2e.conftest import UpHub, up_hub
+from tests.support.arrivals import next_arrival
+from tests.support.eventually import eventually
+from tests.support.hub_run import Load, Playback, asked, audited, ledger_of, played, subscribed
+from tests.support.processes import command_of
+from tests.support.scene.timeline import Timeline, arrivals, schedule
+
+pytestmark = [pytest.mark.chaos, pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
+
+PLAYBACK: Final = Playback(seconds=270, speed=20.0)
+USERS: Final = [f"hub-user-{number:02d}" for number in range(20)]
+PATIENT: Final = next(
+    one for one in load_strategies(Path("config/strategies.yaml").read_text()) if one.name == "patient"
+)
+QUIET_S: Final = 15.0
+"""After each fault, and before the first."""
+FLOODERS: Final = 12
+ANSWERED_S: Final = 2.5
+"""The deadline that the callers ask for, and the way there and back on a busy machine."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A fault that lasts a while, and the share of the signals due meanwhile that must come in time."""
+
+    name: str
+    script: Callable[[UpHub], Awaitable[None]]
+    available: float
+
+
+@dataclass(frozen=True)
+class Past:
+    """A step that is over, and what `/health` said was not well in the middle of it."""
+
+    step: Step
+    from_ns: int
+    to_ns: int
+    unwell: str
+
+
+async def _replica_frozen(hub: UpHub) -> None:
+    victim = hub.pids("ServeReplica:hub:pool-light")[0]
+    async with _frozen(victim):
+        await _wait(20)
+
+
+async def _controller_killed(hub: UpHub) -> None:
+    dead = hub.pids("ServeController")
+    for pid in dead:
+        os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: set(hub.pids("ServeController")) - set(dead), 60)
+    await _wait(10)
+
+
+async def _valkey_frozen(hub: UpHub) -> None:
+    async with _frozen(hub.pids("valkey-server")[0]):
+        await _wait(15)
+
+
+async def _valkey_killed(hub: UpHub) -> None:
+    """It comes back empty, on the same port."""
+    pid = hub.pids("valkey-server")[0]
+    command = command_of(pid)
+    os.kill(pid, signal.SIGKILL)
+    await _wait(15)
+    back = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL)
+    try:
+        await _wait(10)
+    finally:
+        back.kill()
+        await back.wait()
+
+
+async def _tenant_floods(hub: UpHub) -> None:
+    """A tenant asks without pause for what it may have 100 times a minute, and gets that."""
+    principal = principal_of("flooder", tenant="tenant-flood", tier=Tier.FREE)
+    load = Load([local_token(hub.address, principal)] * FLOODERS, hub.address.url)
+    await _wait(20)
+    answers = Counter(one.status for one in await asyncio.to_thread(load.end))
+    assert answers["200"] <= 2 * 100, answers
+    assert answers["429"] > answers["200"], answers
+    assert set(answers) <= {"200", "429", "503"}, answers
+
+
+STEPS: Final = (
+    Step("inference replica frozen 20 s", _replica_frozen, available=0.95),
+    Step("Serve controller killed", _controller_killed, available=0.95),
+    Step("Valkey frozen 15 s", _valkey_frozen, available=0.95),
+    Step("one tenant floods for 20 s", _tenant_floods, available=0.95),
+    Step("Valkey killed, back after 15 s", _valkey_killed, available=0.95),
+)
+
+
+@pytest.fixture
+def own_hub(tmp_path: Path) -> Iterator[UpHub]:
+    """A hub that nobody else played ticks to."""
+    with up_hub(tmp_path) as running:
+        yield running
+
+
+async def test_what_is_around_the_signal_path_costs_no_signal(
+    own_hub: UpHub, tell: Callable[[str], None]
+) -> None:
+    """Ledger clean over all of it, nobody's request fails but the flooder's, signals are in time."""
+    hub = own_hub
+    subscribed(hub, USERS, *(f"{PATIENT.ref}/{symbol}" for symbol in PATIENT.symbols))
+    with audited(hub, PLAYBACK) as reader, played(hub, PLAYBACK) as playing:
+        async with asked(hub) as load:
+            past = [await _happened(hub, step) for step in STEPS]
+        assert playing.wait(timeout=PLAYBACK.seconds) == 0
+        ledger = ledger_of(reader)
+    timeline = await _timeline(hub)
+    rows = [_row(one, timeline, load) for one in past]
+    for row in rows:
+        tell(row)
+
+    assert ledger["clean"], "\n".join(ledger["lines"])
+    statuses = Counter(one.status for one in load.answers)
+    assert set(statuses) == {"200"}, statuses
+    slow = [one.took_s for one in load.answers if one.took_s > ANSWERED_S]
+    assert not slow, slow
+    for one in past:
+        assert _available(one, timeline) >= one.step.available, rows
+
+
+async def _happened(hub: UpHub, step: Step) -> Past:
+    await _wait(QUIET_S)
+    from_ns = time.time_ns()
+    happening = asyncio.ensure_future(step.script(hub))
+    await asyncio.wait({happening}, timeout=5)
+    unwell = await asyncio.to_thread(_unwell, hub)
+    await happening
+    return Past(step, from_ns, time.time_ns(), unwell)
+
+
+def _unwell(hub: UpHub) -> str:
+    with hub.client("observer", admin=True) as observer:
+        checks = observer.call("GET", "/health")["checks"]
+    bad = [f"{name}: {one['detail']}" for name, one in checks.items() if one["status"] != "ok"]
+    return ", ".join(bad) or "all ok"
+
+
+async def _timeline(hub: UpHub) -> Timeline:
+    bus = await open_bus(KafkaConfig(bootstrap=hub.address.kafka), client_id="timeline")
+    try:
+        found = await arrivals(bus)
+    finally:
+        await bus.close()
+    due_ms = schedule(found, speed=PLAYBACK.speed)
+    return Timeline(found, USERS, due_ms, PATIENT.ttl_ms)
+
+
+def _available(past: Past, timeline: Timeline) -> float:
+    """In time over owed: a bar of each symbol closes every half second, whatever happens."""
+    closes = int((past.to_ns - past.from_ns) / 1e9 / (PATIENT.bar_ms / 1000 / PLAYBACK.speed))
+    owed = closes * len(PATIENT.symbols) * len(USERS)
+    return len(timeline.between(past.from_ns, past.to_ns).in_time) / owed
+
+
+def _row(past: Past, timeline: Timeline, load: Load) -> str:
+    there = timeline.between(past.from_ns, past.to_ns)
+    took = sorted(one.took_s for one in load.answers if past.from_ns <= one.at_ns < past.to_ns)
+    figures = f"{_available(past, timeline):.1%} | {there.longest_silence_s():.1f} | -"
+    requests = f"{len(took)} requests answered, the slowest in {1000 * took[-1]:.0f} ms"
+    return f"| {past.step.name} | with the others | {figures} | /health: {past.unwell}; {requests} |"
+
+
+@asynccontextmanager
+async def _frozen(pid: int) -> AsyncIterator[None]:
+    """The process stands still while the block runs."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def _wait(seconds: float) -> None:
+    """What a fault does takes its time."""
+    await next_arrival(1 / seconds)
