@@ -43,6 +43,8 @@ def signal_lines(body: dict[str, Any]) -> list[str]:
 def _action(body: dict[str, Any]) -> str:
     if body["kind"] == "abstain":
         return "abstain"
+    if body["kind"] == "close":
+        return "hold nothing"
     side = "long" if body["direction"] > 0 else "short"
     return f"hold {body['target_fraction']:+.3f} of the limit ({side})"
 
