@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
@@ -40,6 +41,14 @@ class Child:
             raise ChildEndedError(f"{self._module} ended without an answer; its error is above")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    async def ended(self) -> None:
+        """Wait until it is gone."""
+        await self._process.wait()
 
     async def end(self) -> None:
         """Close its input, which ends it; kill it if it does not."""
