@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from messaging.config import KafkaConfig, NatsConfig
 from messaging.kafka import KafkaBus
-from messaging.nats import NatsFeed
-from messaging.ports import EventBus, MarketFeed
+from messaging.nats import NatsBroadcast, NatsFeed
+from messaging.ports import Broadcast, EventBus, MarketFeed
 
 
 async def open_bus(config: KafkaConfig, *, client_id: str) -> EventBus:
@@ -28,3 +28,8 @@ async def open_feed(config: NatsConfig, *, name: str) -> MarketFeed:
         await feed.close()
         raise
     return feed
+
+
+def make_broadcast(config: NatsConfig, *, name: str) -> Broadcast:
+    """A broadcast that connects when it is first used, and again whenever NATS comes back."""
+    return NatsBroadcast(config, name)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Final, NoReturn, Protocol
 
 from pydantic import ValidationError
 
-from messaging.ports import Broadcast, EventBus, Tail
+from messaging.ports import Broadcast, EventBus
 from messaging.subjects import HALT_SUBJECT
 from messaging.topics import CONTROL
 from models.errors import MessagingError
@@ -45,7 +45,7 @@ class ControlLog:
         self._rng = rng
         self._retry_s = retry_s
         self._position: int | None = None
-        self._polled = asyncio.Event()
+        self._moved = asyncio.Event()
         self._known_s = float("-inf")
 
     def known(self) -> bool:
@@ -54,42 +54,58 @@ class ControlLog:
 
     async def catch_up(self, *, within_s: float) -> bool:
         """Wait until it does, but not longer; return whether it does."""
-        give_up_s = asyncio.get_running_loop().time() + within_s
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(give_up_s):
-                while not self.known():
-                    self._polled.clear()
-                    await self._polled.wait()
-        return self.known()
+        return await self._until(self.known, within_s)
+
+    async def reach(self, offset: int, *, within_s: float) -> bool:
+        """Wait until the record at this offset is folded, but not longer; return whether it is."""
+        return await self._until(lambda: (self._position or 0) > offset, within_s)
 
     async def follow(self) -> NoReturn:
         """Fold the log from its beginning and go on, through every outage of the broker."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._for_ever(self._check))
+            await self._for_ever(self._read)
+
+    async def _until(self, holds: Callable[[], bool], within_s: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while not holds():
+                    self._moved.clear()
+                    await self._moved.wait()
+        return holds()
+
+    async def _for_ever(self, work: Callable[[], Awaitable[NoReturn]]) -> NoReturn:
         while True:
             try:
-                await self._follow()
+                await work()
             except MessagingError as error:
                 _LOG.warning("the log of halts cannot be read: %s", error.message)
                 await asyncio.sleep(self._retry_s * (0.5 + self._rng.random()))
 
-    async def _follow(self) -> None:
-        first, end = await self._bus.bounds(CONTROL.name, 0)
-        start = first if self._position is None else self._position
-        tail = await self._bus.tail(CONTROL.name, {0: start})
+    async def _read(self) -> NoReturn:
+        if self._position is None:
+            self._position, _ = await self._bus.bounds(CONTROL.name, 0)
+        tail = await self._bus.tail(CONTROL.name, {0: self._position})
         try:
             while True:
-                await self._take(tail, end)
+                for record in await tail.batch(max_wait_s=_POLL_S):
+                    self._fold.apply(record.key, record.value)
+                self._fold.forget_told(now_ns=self._clock())
+                self._position = tail.position(0)
+                self._moved.set()
         finally:
             await tail.close()
 
-    async def _take(self, tail: Tail, end: int) -> None:
-        asked_s = asyncio.get_running_loop().time()
-        for record in await tail.batch(max_wait_s=_POLL_S):
-            self._fold.apply(record.key, record.value)
-        self._fold.forget_told(now_ns=self._clock())
-        self._position = tail.position(0)
-        if self._position >= end:
-            self._known_s = asked_s
-            self._polled.set()
+    async def _check(self) -> NoReturn:
+        """Ask where the log ends: that nothing comes in may also mean that nobody answers."""
+        loop = asyncio.get_running_loop()
+        while True:
+            asked_s = loop.time()
+            _, end = await self._bus.bounds(CONTROL.name, 0)
+            if await self.reach(end - 1, within_s=FRESH_S):
+                self._known_s = asked_s
+                self._moved.set()
+            await asyncio.sleep(_POLL_S)
 
 
 async def hear_halts(

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from models.errors import HubError
-from serve_app.commands import ask, experiment, ledger, recordings, run, streams, topics
+from serve_app.commands import ask, experiment, halts, ledger, recordings, run, streams, topics
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,6 +27,9 @@ app.command()(ask.explain)
 app.command()(recordings.record)
 app.command()(recordings.replay)
 app.command()(ledger.ledger)
+app.command()(halts.halt)
+app.command()(halts.resume)
+app.command()(halts.halts)
 app.command()(ask.token)
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(topics.app, name="topics")

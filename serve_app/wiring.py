@@ -80,7 +80,9 @@ def forecaster_config(
 
 def fanout_config(settings: HubSettings, strategies: tuple[Strategy, ...]) -> FanoutConfig:
     """What the fan-out needs."""
-    return FanoutConfig(kafka=settings.kafka, strategies=strategies, workers=settings.fanout_workers)
+    return FanoutConfig(
+        kafka=settings.kafka, nats=settings.nats, strategies=strategies, workers=settings.fanout_workers
+    )
 
 
 def gateway_config(

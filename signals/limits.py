@@ -1,4 +1,4 @@
-"""Limits of a subscription that depend on the moment: quiet hours, blocked symbols, how much and how often."""
+"""Limits that depend on the moment: quiet hours, blocked symbols, how much and how often."""
 
 from __future__ import annotations
 

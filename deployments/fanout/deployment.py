@@ -13,10 +13,10 @@ from ray.serve import Application
 from deployments.fanout.config import FanoutConfig, WorkerConfig
 from deployments.fanout.worker import FanoutWorker
 from deployments.router.meter import RayMeter
-from messaging.connect import open_bus
-from messaging.topics import PREDICTIONS, SIGNAL_STATE, SIGNALS, SUBSCRIPTIONS, check_topics
+from messaging.connect import make_broadcast, open_bus
+from messaging.topics import CONTROL, PREDICTIONS, SIGNAL_STATE, SIGNALS, SUBSCRIPTIONS, check_topics
 
-_TOPICS: Final = (PREDICTIONS, SUBSCRIPTIONS, SIGNALS, SIGNAL_STATE)
+_TOPICS: Final = (PREDICTIONS, SUBSCRIPTIONS, SIGNALS, SIGNAL_STATE, CONTROL)
 
 
 class Fanout:
@@ -27,6 +27,7 @@ class Fanout:
         self._config = config
         self._bus = await open_bus(config.kafka, client_id=name)
         await check_topics(self._bus, _TOPICS)
+        self._broadcast = make_broadcast(config.nats, name=name) if config.nats else None
         self._worker = FanoutWorker(
             self._bus,
             config.strategies,
@@ -34,6 +35,7 @@ class Fanout:
             rng=SystemRandom(),
             meter=RayMeter(),
             config=WorkerConfig(name=name, **config.timings.model_dump()),
+            broadcast=self._broadcast,
         )
         self._running = asyncio.create_task(self._worker.run())
 
@@ -54,6 +56,8 @@ class Fanout:
         """Hand the users over: leave the group, publish on while others take over, then end."""
         await self._worker.stop()
         await asyncio.gather(self._running, return_exceptions=True)
+        if self._broadcast:
+            await self._broadcast.close()
         await self._bus.close()
 
 

@@ -27,6 +27,7 @@ from deployments.gateway.routes import (
     analytics,
     decisions,
     discovery,
+    halts,
     health,
     infer,
     models,
@@ -50,6 +51,7 @@ _ROUTERS: Final = (
     recording,
     subscriptions,
     signals,
+    halts,
     health,
     discovery,
 )

@@ -17,6 +17,7 @@ from messaging.ports import EventBus, TopicState
 from messaging.topics import TOPICS
 from models.base import Frozen
 from models.errors import HubError
+from models.halt import Halt
 
 CHECK_TIMEOUT_S: Final = 2.0
 
@@ -36,11 +37,12 @@ class Check(Frozen):
 
 
 class HealthReport(Frozen):
-    """The answer of `GET /health`."""
+    """The answer of `GET /health`; `halts` are those in force that concern the caller, for admins all."""
 
     status: Status
     ready: bool
     checks: dict[str, Check]
+    halts: tuple[Halt, ...] = ()
 
 
 class TopicHealth(Frozen):

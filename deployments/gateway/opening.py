@@ -15,6 +15,7 @@ from deployments.front.user_signals import UserSignals
 from deployments.gateway.backfill import SignalBackfill
 from deployments.gateway.config import GatewayConfig
 from deployments.gateway.decisions import DecisionLog
+from deployments.gateway.halts import HaltDesk
 from deployments.gateway.health import Health, Readiness
 from deployments.gateway.last_good import LastGoodAnswers
 from deployments.gateway.markets import Markets
@@ -24,9 +25,9 @@ from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWr
 from deployments.router.late_meter import LateMeter
 from deployments.router.meter import RayMeter
 from deployments.router.opening import Routing
-from messaging.connect import open_bus, open_feed
 from messaging.marks import SignalMarks
-from messaging.ports import EventBus, MarketFeed
+from messaging.connect import make_broadcast, open_bus, open_feed
+from messaging.ports import Broadcast, EventBus, MarketFeed
 from storage.memory import MemoryFastStore
 from storage.ports import FastStore
 from storage.redis_store import RedisFastStore
@@ -38,6 +39,7 @@ class Connections:
 
     bus: EventBus
     feed: MarketFeed
+    broadcast: Broadcast
     store: FastStore
 
 
@@ -48,18 +50,23 @@ class OpenGateway:
         self.services = services
         self._routing = routing
         self._stack = stack
-        self._recording = asyncio.create_task(services.decisions.run())
+        self._tasks = (
+            asyncio.create_task(services.decisions.run()),
+            asyncio.create_task(services.halts.run()),
+        )
 
     def check(self) -> None:
         """Raises what ended one of the tasks for good."""
         self._routing.check()
-        if self._recording.done():
-            self._recording.result()
+        for task in self._tasks:
+            if task.done():
+                task.result()
 
     async def close(self) -> None:
         """Stop the tasks, then close the connections, the last opened first."""
-        self._recording.cancel()
-        await asyncio.gather(self._recording, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._stack.aclose()
 
 
@@ -78,6 +85,8 @@ async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
         )
         writer = SubscriptionWriter(to.bus)
         stack.push_async_callback(writer.close)
+        halts = HaltDesk(to.bus, to.broadcast, clock=time.time_ns, rng=rng)
+        stack.push_async_callback(halts.close)
         services = Services(
             tokens=tokens,
             limiter=limiter,
@@ -90,6 +99,7 @@ async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
             subscriptions=writer,
             subscribed=SubscriptionReader(to.bus),
             backfill=SignalBackfill(to.bus, UserSignals(to.bus, SignalMarks(to.bus))),
+            halts=halts,
             health=_health(config, to, routing, limiter),
             strategies={strategy.ref: strategy for strategy in config.strategies},
             meter=meter,
@@ -118,9 +128,11 @@ async def _connect(config: GatewayConfig, stack: AsyncExitStack, *, name: str) -
     stack.push_async_callback(bus.close)
     feed = await open_feed(config.nats, name=f"gateway-{name}")
     stack.push_async_callback(feed.close)
+    broadcast = make_broadcast(config.nats, name=f"gateway-{name}-control")
+    stack.push_async_callback(broadcast.close)
     store = RedisFastStore(config.redis)
     stack.push_async_callback(store.close)
-    return Connections(bus, feed, store)
+    return Connections(bus, feed, broadcast, store)
 
 
 def _health(config: GatewayConfig, to: Connections, routing: Routing, limiter: RateLimiter) -> Health:

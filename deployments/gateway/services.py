@@ -14,6 +14,7 @@ from deployments.front.limits import RateLimiter
 from deployments.front.tokens import TokenVerifier
 from deployments.gateway.backfill import SignalBackfill
 from deployments.gateway.decisions import DecisionLog
+from deployments.gateway.halts import HaltDesk
 from deployments.gateway.health import Health
 from deployments.gateway.last_good import LastGoodAnswers
 from deployments.gateway.markets import Markets
@@ -68,6 +69,7 @@ class Services:
     subscriptions: SubscriptionWriter
     subscribed: SubscriptionReader
     backfill: SignalBackfill
+    halts: HaltDesk
     health: Health
     strategies: Mapping[str, Strategy]
     meter: Meter

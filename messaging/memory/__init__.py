@@ -15,10 +15,11 @@ gives the same trace. `Process(on_step=...)` is called before and after every st
 is where a simulation crashes a process.
 """
 
+from messaging.memory.broadcast import MemoryBroadcast
 from messaging.memory.bus import MemoryBus
 from messaging.memory.faults import Faults
 from messaging.memory.feed import MemoryFeed, MemoryMarket
 from messaging.memory.log import MemoryLog
 from messaging.memory.process import Process
 
-__all__ = ["Faults", "MemoryBus", "MemoryFeed", "MemoryLog", "MemoryMarket", "Process"]
+__all__ = ["Faults", "MemoryBroadcast", "MemoryBus", "MemoryFeed", "MemoryLog", "MemoryMarket", "Process"]

@@ -34,7 +34,10 @@ class MemoryBus:
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         log = self.log.partition(topic, partition)
-        return await self._ask(lambda: (log.first, log.end))
+        bounds = await self._ask(lambda: None if log.leaderless else (log.first, log.end))
+        if bounds is None:
+            raise BrokerUnavailable(f"{topic}[{partition}] has no leader")
+        return bounds
 
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
         log = self.log.partition(topic, partition)
@@ -129,11 +132,13 @@ class MemoryTail:
 
     async def _more(self) -> None:
         """Return when a partition holds more than its position."""
-        while all(self._positions[p] >= part.end for p, part in self._parts.items()):
+        while all(part.leaderless or self._positions[p] >= part.end for p, part in self._parts.items()):
             self._grown.clear()
             await self._grown.wait()
 
     def _take(self, partition: int) -> list[LogRecord]:
+        if self._parts[partition].leaderless:
+            return []
         records, self._positions[partition] = self._parts[partition].slice(self._positions[partition], _CHUNK)
         return records
 

@@ -24,6 +24,7 @@ class MemoryMarket:
         self.sequences: dict[str, int] = {}
         self.published: list[tuple[str, bytes]] = []
         self.up = True
+        self._listeners: dict[str, list[asyncio.Queue[bytes]]] = {}
         self._followers: dict[asyncio.Event, None] = {}  # woken in order
 
     def stop(self) -> None:
@@ -39,6 +40,19 @@ class MemoryMarket:
         if isinstance(message, MarketClock) or self.rng.random() >= self.faults.drop_tick:
             self.messages.append(message)
             self._wake()
+
+    def tell(self, subject: str, payload: bytes) -> None:
+        """Word to those who listen now."""
+        for heard in self._listeners.get(subject, ()):
+            heard.put_nowait(payload)
+
+    def listen(self, subject: str) -> asyncio.Queue[bytes]:
+        heard: asyncio.Queue[bytes] = asyncio.Queue()
+        self._listeners.setdefault(subject, []).append(heard)
+        return heard
+
+    def leave(self, subject: str, heard: asyncio.Queue[bytes]) -> None:
+        self._listeners[subject].remove(heard)
 
     def follower(self) -> asyncio.Event:
         event = asyncio.Event()

@@ -18,7 +18,9 @@ from models.errors import AppendRefused, MessagingError, TopicMismatch
 
 
 class PartitionLog:
-    """Records of one partition in order of offset, possibly with gaps after compaction."""
+    """Records of one partition in order of offset, possibly with gaps after compaction. While it is
+    `leaderless` nobody can read it, and what readers have is all they get.
+    """
 
     def __init__(self, topic: str, partition: int) -> None:
         self.topic = topic
@@ -26,6 +28,7 @@ class PartitionLog:
         self.records: list[LogRecord] = []
         self.first = 0
         self.end = 0
+        self.leaderless = False
         self.followers: dict[asyncio.Event, None] = {}  # a set would wake them in another order each run
 
     def land(self, records: Sequence[Record], timestamp_ms: int) -> int:

@@ -3,6 +3,7 @@
 Read `feed.py` first; `follower.py` for reading a stream in order without loss, `codec.py` for the payloads.
 """
 
+from messaging.nats.broadcast import NatsBroadcast
 from messaging.nats.feed import NatsFeed
 
-__all__ = ["NatsFeed"]
+__all__ = ["NatsBroadcast", "NatsFeed"]

@@ -30,9 +30,10 @@ async def ready(hub: Hub) -> Response:
 
 
 @router.get("/health")
-async def health(hub: Hub, _: Caller) -> HealthReport:
-    """Everything this gateway leans on, one check each."""
-    return await hub.health.report()
+async def health(hub: Hub, caller: Caller) -> HealthReport:
+    """Everything this gateway leans on, one check each, and what is halted."""
+    report = await hub.health.report()
+    return report.model_copy(update={"halts": hub.halts.concerning(caller)})
 
 
 @router.get("/api/health/kafka/topics")

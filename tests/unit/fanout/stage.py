@@ -11,10 +11,11 @@ import orjson
 
 from deployments.fanout.config import WorkerConfig
 from deployments.fanout.worker import FanoutWorker
-from messaging.memory import MemoryBus, MemoryLog, Process
+from messaging.memory import MemoryBroadcast, MemoryBus, MemoryLog, MemoryMarket, Process
 from messaging.ports import LogRecord, Record
 from messaging.topics import CONTROL, PREDICTIONS, SIGNAL_STATE, SIGNALS, SUBSCRIPTIONS, partition_of
 from models.events import CHECKPOINT_KEY, CLAIM_KEY, MARK_PREFIX
+from models.halt import EVERYTHING, Halt, HaltScope, halt_key
 from models.metrics import MemoryMeter
 from models.prediction import Prediction, Skipped
 from models.strategy import Strategy
@@ -35,6 +36,7 @@ class Stage:
     def __init__(self) -> None:
         self.log = MemoryLog(Random(1), clock=self.clock)
         self.log.faults.delay_s = (0.001, 0.002)
+        self.market = MemoryMarket(Random(2))
         for topic in (PREDICTIONS, SUBSCRIPTIONS, SIGNALS, SIGNAL_STATE, CONTROL):
             partitions = topic.partitions if topic in (PREDICTIONS, CONTROL) else PARTITIONS
             self.log.add_topic(topic.name, partitions, topic.policy)
@@ -56,6 +58,16 @@ class Stage:
     def unsubscribe(self, one: Subscription) -> None:
         """Write its tombstone."""
         self.land(SUBSCRIPTIONS.name, home(one.user_id), Record(one.key(), None))
+
+    def halt(self, scope: HaltScope, halted: str = EVERYTHING) -> Halt:
+        """Write a halt as the gateway does."""
+        halt = Halt(scope=scope, id=halted, reason="runaway", by="operator", at_ns=self.clock())
+        self.land(CONTROL.name, 0, Record(halt.key(), encode(halt)))
+        return halt
+
+    def resume(self, scope: HaltScope, halted: str = EVERYTHING) -> None:
+        """Write its tombstone."""
+        self.land(CONTROL.name, 0, Record(halt_key(scope, halted), None))
 
     def predict(self, owed: Prediction | Skipped, *, ttl_s: float = 5.0) -> int:
         """Write a prediction as of now, under the claim at offset 0."""
@@ -104,6 +116,7 @@ class Played:
             rng=Random(name),
             meter=self.meter,
             config=config,
+            broadcast=MemoryBroadcast(stage.market, self.process),
         )
         self.running = asyncio.create_task(self.worker.run())
 

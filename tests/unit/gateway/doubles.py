@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx2
 import numpy as np
@@ -19,6 +20,7 @@ from deployments.front.user_signals import UserSignals
 from deployments.gateway.app import create_app
 from deployments.gateway.backfill import SignalBackfill
 from deployments.gateway.decisions import DecisionLog
+from deployments.gateway.halts import HaltDesk
 from deployments.gateway.health import Health, Readiness
 from deployments.gateway.last_good import LastGoodAnswers
 from deployments.gateway.markets import Markets
@@ -27,7 +29,7 @@ from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWr
 from deployments.router.observer import Observer
 from deployments.router.recorder import Recorder
 from messaging.marks import SignalMarks
-from messaging.memory import MemoryBus, MemoryFeed, MemoryLog, MemoryMarket, Process
+from messaging.memory import MemoryBroadcast, MemoryBus, MemoryFeed, MemoryLog, MemoryMarket, Process
 from messaging.topics import create_topics
 from models.answer import Answer
 from models.card import Bounded, Calibration, Evidence, ModelCard, ModelContract, ModelKey, ModelStatus
@@ -231,8 +233,10 @@ class TestHub:
     log: MemoryLog
     bus: MemoryBus
     feed: MemoryFeed
+    market: MemoryMarket
     meter: MemoryMeter
     clock: Clock
+    following: asyncio.Task[NoReturn]
 
     def token(self, user_id: str = "alice", tenant: str = "acme", *, ttl_s: int = 600, **facts: Any) -> str:
         """A good token."""
@@ -275,7 +279,8 @@ async def make_hub(
     rng, clock, meter = random.Random(7), Clock(now_ns), MemoryMeter()
     log = MemoryLog(random.Random(7), clock=clock)
     bus = MemoryBus(log, "gateway")
-    feed = MemoryFeed(MemoryMarket(random.Random(7)), Process("gateway"))
+    market, process = MemoryMarket(random.Random(7)), Process("gateway")
+    feed = MemoryFeed(market, process)
     await create_topics(bus, replication=1)
     store = store or MemoryFastStore(clock)
     router = ScriptedRouter(clock, rng, Catalogue(7, (card("naive"), card("ridge", "1"), card("ridge", "2"))))
@@ -288,6 +293,7 @@ async def make_hub(
         "markets": Markets(feed, [STRATEGY]),
         "last_good": LastGoodAnswers(store, clock),
         "decisions": DecisionLog(store=store, bus=bus, meter=meter),
+        "halts": HaltDesk(bus, MemoryBroadcast(market, process), clock=clock, rng=rng),
         "recorder": Recorder(PROFILES.read_text(), LoadTable(), clock=clock, longest_s=0.3),
         "observer": Observer(
             load_experiments(EXPERIMENTS, profiles=("balanced", "cost_optimized")),
@@ -309,7 +315,8 @@ async def make_hub(
     app = create_app(services)
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     client = httpx2.AsyncClient(transport=transport, base_url="http://hub")
-    return TestHub(app, client, services, router, log, bus, feed, meter, clock)
+    following = asyncio.create_task(services.halts.run())  # ends with the test's event loop
+    return TestHub(app, client, services, router, log, bus, feed, market, meter, clock, following)
 
 
 async def put_bars(feed: MemoryFeed, *, count: int = WINDOW + 1, symbol: str = "EURUSD") -> None:

@@ -12,6 +12,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/v1/route": TASK,
     "/api/v1/infer": TASK | {"symbol": "EURUSD"},
     "/api/v1/routing/recording": {"seconds": 0.01},
+    "/api/v1/halts/{scope}/{halted}": {"reason": "a test"},
 }
 PARAMETERS = {
     "{name}": "ridge",
@@ -20,6 +21,8 @@ PARAMETERS = {
     "{strategy}": STRATEGY.ref,
     "{symbol}": "EURUSD",
     "{delivery_id}": "delivery-1",
+    "{scope}": "user",
+    "{halted}": "alice",
 }
 OPEN = {"/health/live", "/health/ready"}
 

@@ -89,6 +89,7 @@ async def test_detail_names_what_is_away(hub: TestHub) -> None:
             "a": {"status": "ok", "detail": "3 models"},
             "b": {"status": "degraded", "detail": "broker_unavailable"},
         },
+        "halts": [],
     }
 
 

@@ -19,8 +19,11 @@ DECISION: Final = ("GET", "/api/v1/decisions/{decision_id}")
 SIGNAL: Final = ("GET", "/api/v1/signals/{delivery_id}/explain")
 SUBSCRIPTION: Final = "/api/v1/subscriptions/{strategy}/{symbol}"
 OBJECTS: Final = {DECISION, SIGNAL, ("GET", SUBSCRIPTION), ("DELETE", SUBSCRIPTION)}
+HALT: Final = "/api/v1/halts/{scope}/{halted}"
 OWN_LISTS: Final = {("GET", "/api/v1/subscriptions"), ("GET", "/api/v1/signals")}
 OWN_WRITES: Final = {("PUT", SUBSCRIPTION), ("POST", "/api/v1/route"), ("POST", "/api/v1/infer")}
+OWN_SWITCH: Final = {("PUT", HALT), ("DELETE", HALT), ("GET", "/api/v1/halts")}
+"""`test_halts.py` has their matrix: they are named by their scope, and admins see and work all of them."""
 ADMIN_ONLY: Final = {
     operation for operation in OPERATIONS if operation[1].startswith(("/api/config/", "/api/v1/routing/"))
 }
@@ -60,7 +63,7 @@ def test_every_operation_is_in_the_matrix() -> None:
     """A new operation has to say which kind it is."""
     opened = {operation for operation in OPERATIONS if operation[1] in OPEN}
 
-    assert OBJECTS | OWN_LISTS | OWN_WRITES | ADMIN_ONLY | SHARED | opened == OPERATIONS
+    assert OBJECTS | OWN_LISTS | OWN_WRITES | OWN_SWITCH | ADMIN_ONLY | SHARED | opened == OPERATIONS
 
 
 @pytest.mark.parametrize("operation", sorted(OBJECTS))
