@@ -25,8 +25,8 @@ from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWr
 from deployments.router.late_meter import LateMeter
 from deployments.router.meter import RayMeter
 from deployments.router.opening import Routing
-from messaging.marks import SignalMarks
 from messaging.connect import make_broadcast, open_bus, open_feed
+from messaging.marks import SignalMarks
 from messaging.ports import Broadcast, EventBus, MarketFeed
 from storage.memory import MemoryFastStore
 from storage.ports import FastStore
