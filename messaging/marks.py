@@ -1,4 +1,4 @@
-"""Where in its partition a user's signals lie: the sequence marks of `user.signal_state`, folded.
+"""Where in its partition a user's signals and events lie: the marks of `user.signal_state`, folded.
 
 A mark is a hint. What lies at its offset may have been removed by retention, so whoever starts there looks at
 what it finds first. Marks may also be missing: then the claims of the newest checkpoints are all there is.
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from messaging.ports import EventBus, LogRecord
 from messaging.topics import SIGNAL_STATE
 from models.events import CHECKPOINT_KEY, MARK_EVERY, MARK_PREFIX, MARKS_KEPT, Checkpoint, SequenceMark
+from models.user_event import EVENT_MARK_PREFIX, EventMark
 
 MOST_USERS: Final = 50_000
 """Whose marks one process holds, at a kilobyte each."""
@@ -36,18 +37,21 @@ class Mark:
 
 
 class PartitionMarks:
-    """The marks of one partition up to `position`: per user a ring of `MARKS_KEPT`, as compaction does."""
+    """The marks of one partition up to `position`: per user a ring of `MARKS_KEPT`, as compaction does, and
+    the windows that hold events of the user, by topic.
+    """
 
     def __init__(self) -> None:
         self.position = 0
         self.read_s = float("-inf")
         self.reading: Final = asyncio.Lock()
         self._rings: dict[str, array[int]] = {}
+        self._windows: dict[tuple[str, str], set[int]] = {}
         self._checkpoints: deque[bytes] = deque(maxlen=_CHECKPOINTS)
 
     def __len__(self) -> int:
-        """Users with marks."""
-        return len(self._rings)
+        """Users with marks; those with events count once more for each topic."""
+        return len(self._rings) + len(self._windows)
 
     def apply(self, records: Iterable[LogRecord]) -> None:
         """Fold the next records of the partition; what cannot be read is passed over."""
@@ -55,6 +59,8 @@ class PartitionMarks:
             self.position = record.offset + 1
             if record.value and record.key.startswith(MARK_PREFIX):
                 self._note(record.value)
+            elif record.value and record.key.startswith(EVENT_MARK_PREFIX):
+                self._note_event(record.value)
             elif record.value and record.key == CHECKPOINT_KEY:
                 self._checkpoints.append(record.value)
 
@@ -63,6 +69,10 @@ class PartitionMarks:
         ring = self._rings.get(user_id, array("q"))
         pairs = sorted(zip(ring[::2], ring[1::2], strict=True))
         return [Mark(sequence, offset) for sequence, offset in pairs if sequence > 0]
+
+    def windows(self, user_id: str, topic: str) -> set[int]:
+        """First offsets of the windows of the user's partition of `topic` that hold events of the user."""
+        return set(self._windows.get((user_id, topic), ()))
 
     def claims(self) -> tuple[int, ...]:
         """The claims of `user.signals` that the newest checkpoints name."""
@@ -82,6 +92,13 @@ class PartitionMarks:
         ring = self._rings.setdefault(mark.user_id, array("q", bytes(16 * MARKS_KEPT)))
         place = mark.sequence // MARK_EVERY % MARKS_KEPT * 2
         ring[place : place + 2] = array("q", (mark.sequence, mark.offset))
+
+    def _note_event(self, value: bytes) -> None:
+        try:
+            mark = EventMark.from_record(value)
+        except ValidationError:
+            return
+        self._windows.setdefault((mark.user_id, mark.topic), set()).add(mark.offset)
 
 
 class SignalMarks:

@@ -27,6 +27,7 @@ from deployments.gateway.routes import (
     analytics,
     decisions,
     discovery,
+    events,
     halts,
     health,
     infer,
@@ -52,6 +53,7 @@ _ROUTERS: Final = (
     subscriptions,
     signals,
     halts,
+    events,
     health,
     discovery,
 )

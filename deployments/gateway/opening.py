@@ -22,12 +22,14 @@ from deployments.gateway.markets import Markets
 from deployments.gateway.probes import Probes
 from deployments.gateway.services import Services
 from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWriter
+from deployments.gateway.user_events import UserEvents
 from deployments.router.late_meter import LateMeter
 from deployments.router.meter import RayMeter
 from deployments.router.opening import Routing
 from messaging.connect import make_broadcast, open_bus, open_feed
 from messaging.marks import SignalMarks
 from messaging.ports import Broadcast, EventBus, MarketFeed
+from messaging.publisher import Publisher
 from storage.memory import MemoryFastStore
 from storage.ports import FastStore
 from storage.redis_store import RedisFastStore
@@ -87,6 +89,9 @@ async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
         stack.push_async_callback(writer.close)
         halts = HaltDesk(to.bus, to.broadcast, clock=time.time_ns, rng=rng)
         stack.push_async_callback(halts.close)
+        publisher = await Publisher.open(to.bus, name="gateway", meter=meter)
+        stack.push_async_callback(publisher.close)
+        marks = SignalMarks(to.bus)
         services = Services(
             tokens=tokens,
             limiter=limiter,
@@ -98,9 +103,10 @@ async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
             observer=routing.observer,
             subscriptions=writer,
             subscribed=SubscriptionReader(to.bus),
-            backfill=SignalBackfill(to.bus, UserSignals(to.bus, SignalMarks(to.bus))),
+            backfill=SignalBackfill(to.bus, UserSignals(to.bus, marks)),
+            events=UserEvents(to.bus, publisher, marks, clock=time.time_ns, rng=rng, meter=meter),
             halts=halts,
-            health=_health(config, to, routing, limiter),
+            health=_health(config, to, routing, limiter=limiter, publisher=publisher),
             strategies={strategy.ref: strategy for strategy in config.strategies},
             meter=meter,
             clock=time.time_ns,
@@ -135,7 +141,9 @@ async def _connect(config: GatewayConfig, stack: AsyncExitStack, *, name: str) -
     return Connections(bus, feed, broadcast, store)
 
 
-def _health(config: GatewayConfig, to: Connections, routing: Routing, limiter: RateLimiter) -> Health:
+def _health(
+    config: GatewayConfig, to: Connections, routing: Routing, *, limiter: RateLimiter, publisher: Publisher
+) -> Health:
     readiness = Readiness(
         pools_seen=lambda: routing.pools.ready,
         catalogue_read=lambda: routing.tail.complete and len(routing.client.catalogue.cards) > 0,
@@ -147,5 +155,6 @@ def _health(config: GatewayConfig, to: Connections, routing: Routing, limiter: R
         routing=routing,
         pools=config.router.pools,
         limiter=limiter,
+        publisher=publisher,
     )
     return Health(bus=to.bus, readiness=readiness, probes=probes.by_name())

@@ -9,7 +9,8 @@ from deployments.gateway.health import CHECK_TIMEOUT_S, Probe
 from deployments.router import load_table
 from deployments.router.opening import Routing
 from messaging.ports import EventBus, MarketFeed
-from models.errors import NothingFeasible, StoreUnavailable
+from messaging.publisher import Publisher
+from models.errors import BrokerUnavailable, NothingFeasible, StoreUnavailable
 from storage.ports import FastStore
 
 
@@ -25,6 +26,7 @@ class Probes:
         routing: Routing,
         pools: Sequence[str],
         limiter: RateLimiter,
+        publisher: Publisher,
     ) -> None:
         self._bus = bus
         self._feed = feed
@@ -32,6 +34,7 @@ class Probes:
         self._routing = routing
         self._pools = pools
         self._limiter = limiter
+        self._publisher = publisher
 
     def by_name(self) -> Mapping[str, Probe]:
         return {
@@ -39,6 +42,7 @@ class Probes:
             "nats": self.nats,
             "redis": self.redis,
             "limits": self.limits,
+            "publisher": self.publisher,
             "catalogue": self.catalogue,
             "pools": self.pools,
         }
@@ -59,6 +63,17 @@ class Probes:
         if self._limiter.counts_locally:
             raise StoreUnavailable("each gateway counts by itself, with its share of the rate")
         return "counted for all gateways together"
+
+    async def publisher(self) -> str:
+        lanes = self._publisher.health()
+        for priority, lane in lanes.items():
+            if lane.unhealthy:
+                raise BrokerUnavailable(f"{priority}: {lane.unhealthy}")
+        return "; ".join(
+            f"{priority}: {sum(lane.depths.values())} pending for {lane.oldest_pending_s:.1f} s,"
+            f" {lane.acks_per_s:.0f}/s, {lane.unknown} unknown, {lane.rebuilds} rebuilds"
+            for priority, lane in lanes.items()
+        )
 
     async def catalogue(self) -> str:
         copy = self._routing.client.catalogue

@@ -19,6 +19,7 @@ from deployments.gateway.health import Health
 from deployments.gateway.last_good import LastGoodAnswers
 from deployments.gateway.markets import Markets
 from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWriter
+from deployments.gateway.user_events import UserEvents
 from deployments.router.observer import Observer
 from deployments.router.recorder import Recorder
 from models.answer import Router
@@ -70,6 +71,7 @@ class Services:
     subscribed: SubscriptionReader
     backfill: SignalBackfill
     halts: HaltDesk
+    events: UserEvents
     health: Health
     strategies: Mapping[str, Strategy]
     meter: Meter

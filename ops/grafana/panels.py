@@ -246,6 +246,12 @@ OWNERSHIP: Final = Row(
             "short",
             (Query(rate("hub_producer_rebuilds_total", "room"), "{{room}}"),),
         ),
+        Panel(
+            "User events",
+            "`dropped`: a record whose key is a user's and whose body is not. Nobody should write such.",
+            "short",
+            (Query(rate("hub_user_events_total", "data_type", "outcome"), "{{data_type}} {{outcome}}"),),
+        ),
     ),
 )
 

@@ -26,10 +26,12 @@ from deployments.gateway.last_good import LastGoodAnswers
 from deployments.gateway.markets import Markets
 from deployments.gateway.services import Services
 from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWriter
+from deployments.gateway.user_events import UserEvents
 from deployments.router.observer import Observer
 from deployments.router.recorder import Recorder
 from messaging.marks import SignalMarks
 from messaging.memory import MemoryBroadcast, MemoryBus, MemoryFeed, MemoryLog, MemoryMarket, Process
+from messaging.publisher import Publisher
 from messaging.topics import create_topics
 from models.answer import Answer
 from models.card import Bounded, Calibration, Evidence, ModelCard, ModelContract, ModelKey, ModelStatus
@@ -234,6 +236,7 @@ class TestHub:
     bus: MemoryBus
     feed: MemoryFeed
     market: MemoryMarket
+    publisher: Publisher
     meter: MemoryMeter
     clock: Clock
     following: asyncio.Task[NoReturn]
@@ -284,6 +287,7 @@ async def make_hub(
     await create_topics(bus, replication=1)
     store = store or MemoryFastStore(clock)
     router = ScriptedRouter(clock, rng, Catalogue(7, (card("naive"), card("ridge", "1"), card("ridge", "2"))))
+    publisher, marks = await Publisher.open(bus, name="gateway", meter=meter), SignalMarks(bus)
     settings: dict[str, Any] = {
         "tokens": TokenVerifier(TOKENS),
         "limiter": RateLimiter(
@@ -302,7 +306,8 @@ async def make_hub(
         ),
         "subscriptions": SubscriptionWriter(bus),
         "subscribed": SubscriptionReader(bus),
-        "backfill": SignalBackfill(bus, UserSignals(bus, SignalMarks(bus))),
+        "backfill": SignalBackfill(bus, UserSignals(bus, marks)),
+        "events": UserEvents(bus, publisher, marks, clock=clock, rng=rng, meter=meter),
         "health": Health(bus=bus, readiness=Readiness(lambda: True, lambda: True), probes={}),
         "strategies": {STRATEGY.ref: STRATEGY},
         "meter": meter,
@@ -316,7 +321,7 @@ async def make_hub(
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     client = httpx2.AsyncClient(transport=transport, base_url="http://hub")
     following = asyncio.create_task(services.halts.run())  # ends with the test's event loop
-    return TestHub(app, client, services, router, log, bus, feed, market, meter, clock, following)
+    return TestHub(app, client, services, router, log, bus, feed, market, publisher, meter, clock, following)
 
 
 async def put_bars(feed: MemoryFeed, *, count: int = WINDOW + 1, symbol: str = "EURUSD") -> None:

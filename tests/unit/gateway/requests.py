@@ -13,6 +13,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/v1/infer": TASK | {"symbol": "EURUSD"},
     "/api/v1/routing/recording": {"seconds": 0.01},
     "/api/v1/halts/{scope}/{halted}": {"reason": "a test"},
+    "/api/v1/events/{data_type}": {
+        "type": "place_order",
+        "body": {"account_id": "a", "command_id": "c", "symbol": "EURUSD.pro"},
+    },
 }
 PARAMETERS = {
     "{name}": "ridge",
@@ -23,6 +27,7 @@ PARAMETERS = {
     "{delivery_id}": "delivery-1",
     "{scope}": "user",
     "{halted}": "alice",
+    "{data_type}": "commands",
 }
 OPEN = {"/health/live", "/health/ready"}
 
@@ -36,15 +41,16 @@ def url_of(path: str) -> str:
 
 def request_of(method: str, path: str) -> dict[str, Any]:
     """Arguments of a valid request."""
-    body = {"json": BODIES[path]} if path in BODIES else {}
+    body = {"json": BODIES[path]} if path in BODIES and method != "GET" else {}
     return {"method": method, "url": url_of(path)} | body
 
 
 async def furnish(hub: TestHub, user_id: str = "alice", tenant: str = "acme") -> None:
-    """Give a user something under every address: bars, a decision, a subscription."""
+    """Give a user something under every address: bars, a decision, a subscription, an event."""
     owner = principal(user_id, tenant, now_ns=hub.clock())
     if not (await hub.feed.bars("EURUSD", STRATEGY.bar_ms, limit=1))[0]:
         await put_bars(hub.feed)
     await hub.services.decisions.remember(owner, decision(DECISION_ID))
     mine = hub.auth(user_id, tenant)
     await hub.client.put(url_of("/api/v1/subscriptions/{strategy}/{symbol}"), headers=mine)
+    await hub.client.request(**request_of("POST", "/api/v1/events/{data_type}"), headers=mine)

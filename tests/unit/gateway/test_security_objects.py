@@ -20,8 +20,18 @@ SIGNAL: Final = ("GET", "/api/v1/signals/{delivery_id}/explain")
 SUBSCRIPTION: Final = "/api/v1/subscriptions/{strategy}/{symbol}"
 OBJECTS: Final = {DECISION, SIGNAL, ("GET", SUBSCRIPTION), ("DELETE", SUBSCRIPTION)}
 HALT: Final = "/api/v1/halts/{scope}/{halted}"
-OWN_LISTS: Final = {("GET", "/api/v1/subscriptions"), ("GET", "/api/v1/signals")}
-OWN_WRITES: Final = {("PUT", SUBSCRIPTION), ("POST", "/api/v1/route"), ("POST", "/api/v1/infer")}
+EVENTS: Final = "/api/v1/events/{data_type}"
+OWN_LISTS: Final = {
+    ("GET", "/api/v1/subscriptions"): "subscriptions",
+    ("GET", "/api/v1/signals"): "signals",
+    ("GET", EVENTS): "events",
+}
+OWN_WRITES: Final = {
+    ("PUT", SUBSCRIPTION),
+    ("POST", "/api/v1/route"),
+    ("POST", "/api/v1/infer"),
+    ("POST", EVENTS),
+}
 OWN_SWITCH: Final = {("PUT", HALT), ("DELETE", HALT), ("GET", "/api/v1/halts")}
 """`test_halts.py` has their matrix: they are named by their scope, and admins see and work all of them."""
 ADMIN_ONLY: Final = {
@@ -63,7 +73,7 @@ def test_every_operation_is_in_the_matrix() -> None:
     """A new operation has to say which kind it is."""
     opened = {operation for operation in OPERATIONS if operation[1] in OPEN}
 
-    assert OBJECTS | OWN_LISTS | OWN_WRITES | OWN_SWITCH | ADMIN_ONLY | SHARED | opened == OPERATIONS
+    assert OBJECTS | set(OWN_LISTS) | OWN_WRITES | OWN_SWITCH | ADMIN_ONLY | SHARED | opened == OPERATIONS
 
 
 @pytest.mark.parametrize("operation", sorted(OBJECTS))
@@ -105,12 +115,11 @@ async def test_a_deleted_object_is_like_one_that_never_was(operation: tuple[str,
 
 @pytest.mark.parametrize("other", OTHERS)
 async def test_lists_hold_nothing_of_others(other: str) -> None:
-    """Subscriptions and signals of other callers are empty while alice's are not."""
+    """Subscriptions, signals and events of other callers are empty while alice's are not."""
     hub = await _alices_hub()
-    for _, path in OWN_LISTS:
-        kind = path.rsplit("/", 1)[1]
-        mine = (await hub.client.get(path, headers=ALICE.headers(hub))).json()[kind]
-        theirs = (await hub.client.get(path, headers=OTHERS[other].headers(hub))).json()[kind]
+    for (_, path), kind in OWN_LISTS.items():
+        mine = (await hub.client.get(url_of(path), headers=ALICE.headers(hub))).json()[kind]
+        theirs = (await hub.client.get(url_of(path), headers=OTHERS[other].headers(hub))).json()[kind]
 
         assert (len(mine), theirs) == (1, [])
 

@@ -34,6 +34,8 @@ OPERATIONS = {
     ("GET", "/api/v1/halts"),
     ("PUT", "/api/v1/halts/{scope}/{halted}"),
     ("DELETE", "/api/v1/halts/{scope}/{halted}"),
+    ("POST", "/api/v1/events/{data_type}"),
+    ("GET", "/api/v1/events/{data_type}"),
     ("GET", "/api/config/messaging/nats/subjects"),
     ("GET", "/api/config/messaging/kafka/topics"),
     ("GET", "/api/config/messaging/kafka/consumer-groups"),
