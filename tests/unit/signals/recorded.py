@@ -38,7 +38,7 @@ class Recorded:
             topic.name: {p: [_claim(p)] for p in range(topic.partitions)} for topic in (PREDICTIONS, SIGNALS)
         }
         self.logs[SUBSCRIPTIONS.name] = {p: [] for p in range(SUBSCRIPTIONS.partitions)}
-        self._by_home: dict[int, list[Subscription]] = defaultdict(list)
+        self._by_home: dict[int, list[tuple[str, Subscriber]]] = defaultdict(list)
         self._sequences: dict[str, int] = defaultdict(int)
         for number, user in enumerate(self.users):
             for symbol in SYMBOLS:
@@ -58,7 +58,7 @@ class Recorded:
             entitled_until_ns=2 * NOW_NS,
         )
         home = partition_of(user.encode(), SIGNALS.partitions)
-        self._by_home[home].append(made)
+        self._by_home[home].append((symbol, Subscriber.of(made)))
         value = made.model_dump_json().encode()
         _append(self.logs[SUBSCRIPTIONS.name][home], home, NOW_NS - 10**11, (made.key(), value))
 
@@ -72,14 +72,13 @@ class Recorded:
         source = Source(partition=home, offset=offset, epoch=EPOCH)
         body = Body(made, source=source, policy=TargetFractionPolicy())
         batch = body.batch(epoch=EPOCH, part=(1, 1), subscription_offset=0, now_ns=at_ns)
-        for partition, subscriptions in self._by_home.items():
-            for one in subscriptions:
-                if one.symbol == owed.symbol:
+        for partition, subscribers in self._by_home.items():
+            log = self.logs[SIGNALS.name][partition]
+            for symbol, one in subscribers:
+                if symbol == owed.symbol:
                     self._sequences[one.user_id] += 1
-                    to = Subscriber.of(one)
-                    value = batch.render(to, self._sequences[one.user_id], body.outcome(to.cases.flat))
-                    log = self.logs[SIGNALS.name][partition]
-                    _append(log, partition, at_ns + 20_000_000, (one.user_id.encode(), value))
+                    value = batch.render(one, self._sequences[one.user_id], body.outcome(one.cases.flat))
+                    _append(log, partition, at_ns + 20_000_000, (one.key, value))
 
     @property
     def deliveries(self) -> int:
