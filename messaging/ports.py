@@ -6,7 +6,7 @@ Implementations: `messaging/kafka`, `messaging/nats`, `messaging/memory`. One co
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -89,6 +89,10 @@ class Tail(Protocol):
 
     def position(self, partition: int) -> int:
         """Offset of the next record to come; moves past gaps and control batches."""
+        ...
+
+    def hold(self, partitions: Collection[int]) -> None:
+        """Return nothing of these partitions from here on, and of all others again: a slow reader's brake."""
         ...
 
     async def close(self) -> None: ...

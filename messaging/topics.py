@@ -67,6 +67,8 @@ SUBSCRIPTIONS: Final = Topic(
     "user, account, strategy, symbol; partition by user",
 )
 SIGNALS: Final = Topic("user.signals", 24, _kept(7), "user_id")
+SIGNALS_DLQ: Final = Topic("user.signals.dlq", 24, _kept(30), "as in user.signals")
+"""What no reader can read, with where it came from: for people. Nothing is ever taken back from here."""
 SIGNAL_STATE: Final = Topic(
     "user.signal_state", 24, _compacted(segment_mib=8), "checkpoint, or mark; partition as in user.signals"
 )
@@ -107,6 +109,7 @@ TOPICS: Final = (
     PREDICTIONS,
     SUBSCRIPTIONS,
     SIGNALS,
+    SIGNALS_DLQ,
     SIGNAL_STATE,
     CONTROL,
     *USER_EVENTS,

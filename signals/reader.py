@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from models.base import Frozen
 from models.events import (
@@ -115,6 +115,7 @@ class SignalHead(Frozen):
 
     model_config = ConfigDict(strict=True)
 
+    schema_: Literal["hub.signal/1"] = Field(alias="schema")
     signal_id: str
     strategy: str
     symbol: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer
@@ -13,12 +13,15 @@ from messaging.config import KafkaConfig
 from messaging.kafka.client import new_consumer
 from messaging.kafka.failures import translated
 from messaging.kafka.hard_close import kill_consumer
+from messaging.kafka.progress import Progress
 from messaging.ports import LogRecord
 from models.errors import BrokerUnavailable
 
 _READ_POLL_MS: Final = 100
-_STUCK_S: Final = 15.0
-"""A consumer that returns nothing for so long, though the log has grown, is replaced (aiokafka #1154)."""
+_STUCK_S: Final = 9.0
+"""A consumer that stays below the end of a partition for so long is replaced (aiokafka #1154)."""
+_LOOKS: Final = 3
+"""How often that is looked at in that time; so a consumer is replaced 12 s after it went deaf."""
 
 
 async def opened(config: KafkaConfig, client_id: str) -> AIOKafkaConsumer:
@@ -102,7 +105,10 @@ class KafkaTail:
         self._topic = topic
         self._patience_s = config.request_timeout_ms / 1000
         self._consumer: AIOKafkaConsumer | None = None
-        self._moved = 0.0
+        self._held: frozenset[TopicPartition] = frozenset()
+        self._progress: Progress[TopicPartition] = Progress(_STUCK_S)
+        self._looked_s = 0.0
+        self.replaced = 0
 
     async def start(self) -> None:
         """Connect and go to the positions."""
@@ -110,8 +116,10 @@ class KafkaTail:
         consumer.assign(list(self._positions))
         for place, position in self._positions.items():
             consumer.seek(place, position)
+        consumer.pause(*self._held)
         self._consumer = consumer
-        self._moved = asyncio.get_running_loop().time()
+        self._progress = Progress(_STUCK_S)
+        self._looked_s = asyncio.get_running_loop().time()
 
     async def batch(self, *, max_wait_s: float) -> list[LogRecord]:
         """See `Tail.batch`. What was fetched and could not be returned is fetched again next time."""
@@ -125,12 +133,19 @@ class KafkaTail:
             if fetched:
                 await self.close()
             raise
-        await self._heal(consumer, idle=not fetched)
         return [to_log_record(record) for records in fetched.values() for record in records]
 
     def position(self, partition: int) -> int:
         """See `Tail.position`."""
         return self._positions[TopicPartition(self._topic, partition)]
+
+    def hold(self, partitions: Collection[int]) -> None:
+        """See `Tail.hold`. A paused partition is not fetched; what was fetched already is fetched again."""
+        held = frozenset(place for place in self._positions if place.partition in partitions)
+        if self._consumer is not None:
+            self._consumer.pause(*(held - self._held))
+            self._consumer.resume(*(self._held - held))
+        self._held = held
 
     async def close(self) -> None:
         """See `Tail.close`."""
@@ -139,20 +154,25 @@ class KafkaTail:
             await kill_consumer(consumer)
 
     async def _ready(self) -> AIOKafkaConsumer:
+        """The consumer, or another if it stood still; asked before a fetch, so that none is thrown away."""
+        if self._consumer is not None and await self._stands_still(self._consumer):
+            self.replaced += 1
+            await self.close()
         if self._consumer is None:
             await self.start()
         return self._consumer
 
-    async def _heal(self, consumer: AIOKafkaConsumer, *, idle: bool) -> None:
-        """Drop a consumer that should have returned something for long; the next batch opens another."""
-        now = asyncio.get_running_loop().time()
-        if idle and now - self._moved < _STUCK_S:
-            return
-        self._moved = now
-        if idle and await self._behind(consumer):
+    async def _stands_still(self, consumer: AIOKafkaConsumer) -> bool:
+        """Whether the log went on without it. One that gets no answer to that is given up, too."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._looked_s < _STUCK_S / _LOOKS:
+            return False
+        self._looked_s = now_s
+        positions = {place: at for place, at in self._positions.items() if place not in self._held}
+        try:
+            async with translated(f"follow {self._topic}", timeout_s=self._patience_s):
+                ends = await consumer.end_offsets(list(positions))
+        except BrokerUnavailable:
             await self.close()
-
-    async def _behind(self, consumer: AIOKafkaConsumer) -> bool:
-        async with translated(f"follow {self._topic}", timeout_s=self._patience_s):
-            ends = await consumer.end_offsets(list(self._positions))
-        return any(ends[place] > position for place, position in self._positions.items())
+            raise
+        return bool(self._progress.look(positions, ends, now_s))

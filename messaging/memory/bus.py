@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from typing import TypeVar
 
 from messaging.memory.group import Group, Member
@@ -109,6 +109,7 @@ class MemoryTail:
         self._process = process
         self._parts = {p: log.partition(topic, p) for p in sorted(starts)}
         self._positions = {p: max(start, self._parts[p].first) for p, start in starts.items()}
+        self._held: frozenset[int] = frozenset()
         self._grown = asyncio.Event()
         for part in self._parts.values():
             part.followers[self._grown] = None
@@ -121,10 +122,17 @@ class MemoryTail:
         except TimeoutError:
             await self._process.turn()
             return []
-        return [record for partition in self._parts for record in self._take(partition)]
+        return [record for partition in self._free() for record in self._take(partition)]
 
     def position(self, partition: int) -> int:
         return self._positions[partition]
+
+    def hold(self, partitions: Collection[int]) -> None:
+        self._held = frozenset(partitions)
+        self._grown.set()
+
+    def _free(self) -> list[int]:
+        return [partition for partition in self._parts if partition not in self._held]
 
     async def close(self) -> None:
         for part in self._parts.values():
@@ -132,7 +140,8 @@ class MemoryTail:
 
     async def _more(self) -> None:
         """Return when a partition holds more than its position."""
-        while all(part.leaderless or self._positions[p] >= part.end for p, part in self._parts.items()):
+        parts = self._parts
+        while all(parts[p].leaderless or self._positions[p] >= parts[p].end for p in self._free()):
             self._grown.clear()
             await self._grown.wait()
 

@@ -222,6 +222,23 @@ class EventBusContract:
         await eventually(complete)
         assert (tail.position(0), tail.position(1)) == (5, 2)
 
+    async def test_a_held_partition_waits(self, bus: EventBus, topic: str) -> None:
+        """Nothing of it is returned until it is let go, and then nothing is missing; the others go on."""
+        producer = await bus.producer("p")
+        tail = await bus.tail(topic, {0: 0, 1: 0})
+        for _ in range(2):
+            tail.hold({0})
+            for partition in (0, 1):
+                await producer.append(topic, partition, some(2), timeout_s=5)
+            first = await eventually(lambda: tail.batch(max_wait_s=0.2))
+            assert {record.partition for record in first} == {1}
+            assert not await tail.batch(max_wait_s=0.2)
+
+        tail.hold(())
+        held = [record for _ in range(2) for record in await tail.batch(max_wait_s=1)]
+
+        assert [(record.partition, record.offset) for record in held] == [(0, 0), (0, 1), (0, 2), (0, 3)]
+
     async def test_a_tail_returns_empty_after_its_wait(self, bus: EventBus, topic: str) -> None:
         """Nothing new: an empty list, about when asked for, and the position stays."""
         tail = await bus.tail(topic, {0: 0})

@@ -56,6 +56,7 @@ def test_the_contract_is_the_documented_one() -> None:
         "hub.predictions": 6,
         "user.subscriptions": 24,
         "user.signals": 24,
+        "user.signals.dlq": 24,
         "user.signal_state": 24,
         "hub.control": 1,
         "user.auth": 24,
