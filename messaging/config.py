@@ -76,6 +76,10 @@ class KafkaConfig(Frozen):
         """The bundled broker: it refuses idempotent producers and sleeps through long polls."""
         return cls(bootstrap=bootstrap, idempotent=False, fetch_max_wait_ms=5)
 
+    def login(self, username: str, password: SecretRef) -> Self:
+        """The same cluster as another principal; ValidationError where `security` sends no password."""
+        return self.model_validate({**dict(self), "username": username, "password": password})
+
     @model_validator(mode="after")
     def _credentials_fit(self) -> Self:
         if self.security.sasl and not (self.username and self.password):
@@ -91,6 +95,7 @@ class NatsConfig(Frozen):
     """NATS servers as `nats://host:port` (`tls://` to encrypt); a user and password, a token, or nothing.
 
     `ping_interval_s` decides how soon a silent server is noticed: after two unanswered pings.
+    `refuse_unpatched`: a server with known holes in its permissions is refused and not only complained about.
     """
 
     servers: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -100,6 +105,11 @@ class NatsConfig(Frozen):
     ca_file: str | None = None
     ping_interval_s: Annotated[float, Field(gt=0)] = 1.0
     request_timeout_s: Annotated[float, Field(gt=0)] = 2.0
+    refuse_unpatched: bool = False
+
+    def login(self, user: str, password: SecretRef) -> Self:
+        """The same servers as another principal."""
+        return self.model_validate({**dict(self), "user": user, "password": password, "token": None})
 
     @model_validator(mode="after")
     def _credentials_fit(self) -> Self:

@@ -157,7 +157,7 @@ async def check_topics(bus: EventBus, topics: Sequence[Topic] = TOPICS) -> list[
 
 def _differences(topic: Topic, state: TopicState | None) -> list[str]:
     if state is None:
-        return [f"{topic.name} is missing"]
+        return [f"{topic.name} is missing, or not for this principal to see"]
     found = []
     if state.partitions != topic.partitions:
         found.append(f"{topic.name} has {state.partitions} partitions, expected {topic.partitions}")

@@ -19,8 +19,11 @@ HubError
 |   +-- AppendRefused             definite: nothing was written
 |   |   +-- AppendNotSent         and the broker has not even seen it
 |   |       +-- QueueFull         too much of the tenant's is waiting
+|   |   +-- AppendDenied          the broker does not let this principal write there
 |   +-- AppendUnknown             the record may or may not be in the log
-|   +-- TopicMismatch | BrokerUnavailable | StaleWriter | OwnershipLost
+|   +-- TopicMismatch | StaleWriter | OwnershipLost
+|   +-- BrokerUnavailable         no answer in time, or none that helps
+|   |   +-- AccessDenied          the broker does not let this principal ask that
 +-- StoreUnavailable              what may be lost is away for now; nobody waited for it
 +-- AlreadyRecording              one recording at a time
 +-- CardRejected                  a model artefact or its card failed a check
@@ -277,6 +280,13 @@ class QueueFull(AppendNotSent):
     code = "queue_full"
 
 
+class AppendDenied(AppendRefused):
+    """The broker does not let this principal write there; only other permissions help."""
+
+    code = "access_denied"
+    retryable = False
+
+
 class AppendUnknown(MessagingError):
     """The batch may be in the log, now or later; only reading the log tells."""
 
@@ -294,6 +304,13 @@ class BrokerUnavailable(MessagingError):
     """The broker did not answer in time."""
 
     code = "broker_unavailable"
+
+
+class AccessDenied(BrokerUnavailable):
+    """The broker does not let this principal do that; only other permissions help."""
+
+    code = "access_denied"
+    retryable = False
 
 
 class StaleWriter(MessagingError):

@@ -74,6 +74,7 @@ METRICS: Final[Mapping[str, MetricSpec]] = {
         _spec("hub_prediction_lag", _G, "Predictions in the log that this worker has not taken", "room"),
         _spec("hub_append_total", _C, "Appends by outcome (ok, refused, unknown)", "topic", "outcome"),
         _spec("hub_user_events_total", _C, "User events by what became of them", "data_type", "outcome"),
+        _spec("hub_denied_total", _C, "Operations that a broker denied a principal", "broker", "principal"),
         _spec("hub_producer_rebuilds_total", _C, "Producer rebuilds", "room"),
         _spec("hub_requests_total", _C, "HTTP requests by route and status", "route", "status"),
         _spec("hub_request_ms", _H, "HTTP request time", "route", buckets=LATENCY_MS),

@@ -5,10 +5,11 @@ The rooms never see this type: `serve_app/wiring.py` cuts each room's own config
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,9 +20,11 @@ from pydantic_settings import (
 from deployments.front.tokens import TokenConfig
 from deployments.pool.config import PoolName
 from messaging.config import KafkaConfig, NatsConfig
+from messaging.principals import ROOMS, Room
 from models.base import Frozen
 from models.card import ModelName
 from models.errors import ConfigError
+from models.secret import SecretRef
 from storage.redis_store import RedisConfig
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -45,8 +48,19 @@ class PoolSettings(Frozen):
     slots: Annotated[int, Field(gt=0)] = 2
 
 
+class RoomSecrets(Frozen):
+    """The passwords of one room's principal; its name is the contract's (`messaging.principals.ROOMS`)."""
+
+    kafka: SecretRef
+    nats: SecretRef | None = None
+
+
 class HubSettings(BaseSettings):
-    """Everything a hub needs to know before it starts. Holds references to secrets, never secrets."""
+    """Everything a hub needs to know before it starts. Holds references to secrets, never secrets.
+
+    `principals` gives every room that talks to a broker its own; without them all rooms log in as `kafka` and
+    `nats` say, which is the operator's login otherwise.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="HUB_",
@@ -60,6 +74,7 @@ class HubSettings(BaseSettings):
     http: HttpSettings = HttpSettings()
     kafka: KafkaConfig
     nats: NatsConfig
+    principals: Mapping[Room, RoomSecrets] = Field(default_factory=dict)
     redis: RedisConfig
     tokens: TokenConfig
     repository: str
@@ -84,6 +99,26 @@ class HubSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """What the caller says wins over the environment, which wins over the file."""
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
+
+    @model_validator(mode="after")
+    def _every_room_has_its_principal(self) -> Self:
+        missing = [room for room in ROOMS if room not in self.principals]
+        if self.principals and missing:
+            raise ValueError(f"principals has no {', '.join(missing)}: all rooms have their own, or none")
+        for room in self.principals:
+            self.kafka_of(room)  # refused here where the connection sends no password, not by each replica
+        return self
+
+    def kafka_of(self, room: Room) -> KafkaConfig:
+        """Kafka, as this room logs in."""
+        secrets = self.principals.get(room)
+        return self.kafka.login(ROOMS[room].principal, secrets.kafka) if secrets else self.kafka
+
+    def nats_of(self, room: Room) -> NatsConfig:
+        """NATS, as this room logs in; in production a server with known holes is refused."""
+        nats = self.nats.model_copy(update={"refuse_unpatched": self.profile == "production"})
+        secrets = self.principals.get(room)
+        return nats.login(ROOMS[room].principal, secrets.nats) if secrets and secrets.nats else nats
 
     @property
     def replication(self) -> int:

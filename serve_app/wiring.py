@@ -35,7 +35,7 @@ def build_hub(settings: HubSettings) -> Application:
     router = router_config(settings)
     beside = (
         *(build_pool(pool_config(settings, pool)) for pool in settings.pools),
-        build_registry(RegistryConfig(repository=_repository(settings), kafka=settings.kafka)),
+        build_registry(registry_config(settings)),
         build_forecaster(forecaster_config(settings, router, strategies)),
         build_fanout(fanout_config(settings, strategies)),
     )
@@ -65,13 +65,18 @@ def pool_config(settings: HubSettings, pool: PoolSettings) -> PoolConfig:
     )
 
 
+def registry_config(settings: HubSettings) -> RegistryConfig:
+    """What the registry needs."""
+    return RegistryConfig(repository=_repository(settings), kafka=settings.kafka_of("registry"))
+
+
 def forecaster_config(
     settings: HubSettings, router: RouterConfig, strategies: tuple[Strategy, ...]
 ) -> ForecasterConfig:
     """What the forecaster needs."""
     return ForecasterConfig(
-        kafka=settings.kafka,
-        nats=settings.nats,
+        kafka=settings.kafka_of("forecaster"),
+        nats=settings.nats_of("forecaster"),
         router=router,
         strategies=strategies,
         workers=settings.forecaster_workers,
@@ -81,7 +86,10 @@ def forecaster_config(
 def fanout_config(settings: HubSettings, strategies: tuple[Strategy, ...]) -> FanoutConfig:
     """What the fan-out needs."""
     return FanoutConfig(
-        kafka=settings.kafka, nats=settings.nats, strategies=strategies, workers=settings.fanout_workers
+        kafka=settings.kafka_of("fanout"),
+        nats=settings.nats_of("fanout"),
+        strategies=strategies,
+        workers=settings.fanout_workers,
     )
 
 
@@ -91,8 +99,8 @@ def gateway_config(
     """What the gateway needs."""
     return GatewayConfig(
         router=router,
-        kafka=settings.kafka,
-        nats=settings.nats,
+        kafka=settings.kafka_of("gateway"),
+        nats=settings.nats_of("gateway"),
         redis=settings.redis,
         tokens=settings.tokens,
         tiers=load_tiers(read_text(settings.tiers)),

@@ -25,15 +25,16 @@ class Fanout:
     async def __init__(self, config: FanoutConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         name = f"fanout-{serve.get_replica_context().replica_id.unique_id}"
         self._config = config
-        self._bus = await open_bus(config.kafka, client_id=name)
+        meter = RayMeter()
+        self._bus = await open_bus(config.kafka, client_id=name, meter=meter)
         await check_topics(self._bus, _TOPICS)
-        self._broadcast = make_broadcast(config.nats, name=name) if config.nats else None
+        self._broadcast = make_broadcast(config.nats, name=name, meter=meter) if config.nats else None
         self._worker = FanoutWorker(
             self._bus,
             config.strategies,
             clock=time.time_ns,
             rng=SystemRandom(),
-            meter=RayMeter(),
+            meter=meter,
             config=WorkerConfig(name=name, **config.timings.model_dump()),
             broadcast=self._broadcast,
         )

@@ -29,9 +29,9 @@ class Forecaster:
         name = f"forecaster-{serve.get_replica_context().replica_id.unique_id}"
         clock, rng = time.time_ns, SystemRandom()
         meter = self._meter = LateMeter(RayMeter())
-        self._bus = await open_bus(config.kafka, client_id=name)
+        self._bus = await open_bus(config.kafka, client_id=name, meter=meter)
         await check_topics(self._bus, [MODELS, PREDICTIONS])
-        self._feed = await open_feed(config.nats, name=name)
+        self._feed = await open_feed(config.nats, name=name, meter=meter)
         self._routing = Routing(
             config.router, self._bus, room="forecaster", clock=clock, rng=rng, meter=meter
         )

@@ -30,6 +30,7 @@ from messaging.connect import make_broadcast, open_bus, open_feed
 from messaging.marks import SignalMarks
 from messaging.ports import Broadcast, EventBus, MarketFeed
 from messaging.publisher import Publisher
+from models.metrics import Meter
 from storage.memory import MemoryFastStore
 from storage.ports import FastStore
 from storage.redis_store import RedisFastStore
@@ -78,7 +79,7 @@ async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
     meter, rng = LateMeter(RayMeter()), SystemRandom()
     async with AsyncExitStack() as stack:
         stack.callback(meter.flush)
-        to = await _connect(config, stack, name=name)
+        to = await _connect(config, stack, name=name, meter=meter)
         routing = Routing(config.router, to.bus, room="gateway", clock=time.time_ns, rng=rng, meter=meter)
         routing.open()
         stack.push_async_callback(routing.close)
@@ -129,12 +130,12 @@ def _spare_collections() -> None:
     gc.freeze()
 
 
-async def _connect(config: GatewayConfig, stack: AsyncExitStack, *, name: str) -> Connections:
-    bus = await open_bus(config.kafka, client_id=f"gateway-{name}")
+async def _connect(config: GatewayConfig, stack: AsyncExitStack, *, name: str, meter: Meter) -> Connections:
+    bus = await open_bus(config.kafka, client_id=f"gateway-{name}", meter=meter)
     stack.push_async_callback(bus.close)
-    feed = await open_feed(config.nats, name=f"gateway-{name}")
+    feed = await open_feed(config.nats, name=f"gateway-{name}", meter=meter)
     stack.push_async_callback(feed.close)
-    broadcast = make_broadcast(config.nats, name=f"gateway-{name}-control")
+    broadcast = make_broadcast(config.nats, name=f"gateway-{name}-control", meter=meter)
     stack.push_async_callback(broadcast.close)
     store = RedisFastStore(config.redis)
     stack.push_async_callback(store.close)

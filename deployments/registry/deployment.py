@@ -26,10 +26,11 @@ class Registry:
     async def __init__(self, config: RegistryConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         name = serve.get_replica_context().replica_id.unique_id
         repository = await asyncio.to_thread(_checked, Path(config.repository))
-        self._bus = await open_bus(config.kafka, client_id=f"registry-{name}")
+        meter = RayMeter()
+        self._bus = await open_bus(config.kafka, client_id=f"registry-{name}", meter=meter)
         await check_topics(self._bus, [MODELS])
         self._worker = RegistryWorker(
-            self._bus, repository, name=name, clock=time.time_ns, rng=SystemRandom(), meter=RayMeter()
+            self._bus, repository, name=name, clock=time.time_ns, rng=SystemRandom(), meter=meter
         )
         self._running = asyncio.create_task(self._worker.run())
 

@@ -9,16 +9,16 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from messaging.config import KafkaConfig
+from messaging.kafka.caller import Caller
 from messaging.kafka.client import new_admin
-from messaging.kafka.failures import request_error, translated
+from messaging.kafka.failures import request_error
 from messaging.ports import TopicState
 from models.errors import TopicMismatch
 
 
-async def topic_states(config: KafkaConfig, client_id: str) -> dict[str, TopicState]:
+async def topic_states(caller: Caller) -> dict[str, TopicState]:
     """Every topic that is not the broker's own."""
-    async with _admin(config, client_id, "list topics") as admin:
+    async with _admin(caller, "list topics") as admin:
         topics = [topic for topic in await admin.describe_topics() if not topic["is_internal"]]
         names = [topic["topic"] for topic in topics]
         policies = await _policies(admin, names)
@@ -28,20 +28,20 @@ async def topic_states(config: KafkaConfig, client_id: str) -> dict[str, TopicSt
     }
 
 
-async def create_topic(config: KafkaConfig, client_id: str, topic: NewTopic) -> None:
+async def create_topic(caller: Caller, topic: NewTopic) -> None:
     """Create a topic. Its partitions may be without a leader for a moment."""
-    async with _admin(config, client_id, f"create topic {topic.name}") as admin:
+    async with _admin(caller, f"create topic {topic.name}") as admin:
         response = await admin.create_topics([topic])
         for name, code, *text in response.topic_errors:
-            _raise_refusal(name, code, text)
+            _raise_refusal(caller, name, code, text)
 
 
-def _raise_refusal(name: str, code: int, text: Sequence[str]) -> None:
+def _raise_refusal(caller: Caller, name: str, code: int, text: Sequence[str]) -> None:
     error = for_code(code)
     if error is TopicAlreadyExistsError:
         raise TopicMismatch(f"topic {name} exists already; it was left as it is")
     if code:
-        raise request_error(error(*text), f"create topic {name}")
+        raise request_error(error(*text), f"create topic {name}", caller.denials)
 
 
 async def _policies(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -62,10 +62,10 @@ async def _policies(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[st
 
 
 @asynccontextmanager
-async def _admin(config: KafkaConfig, client_id: str, what: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = new_admin(config, client_id)
+async def _admin(caller: Caller, what: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = new_admin(caller.config, caller.client_id)
     try:
-        async with translated(what, timeout_s=config.request_timeout_ms / 1000):
+        async with caller.asking(what):
             await admin.start()
             yield admin
     finally:

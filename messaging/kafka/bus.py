@@ -10,12 +10,14 @@ from aiokafka.admin import NewTopic
 from aiokafka.structs import TopicPartition
 
 from messaging.config import KafkaConfig
+from messaging.denials import Denials
 from messaging.kafka import admin, reader
-from messaging.kafka.failures import translated
+from messaging.kafka.caller import Caller
 from messaging.kafka.hard_close import kill_consumer
 from messaging.kafka.membership import KafkaMembership
 from messaging.kafka.producer import KafkaProducer
 from messaging.ports import LogRecord, Membership, Producer, Tail, TopicState
+from models.metrics import Meter
 
 
 class KafkaBus:
@@ -23,10 +25,8 @@ class KafkaBus:
     connection each, so that a long poll of one never stands before a question of another.
     """
 
-    def __init__(self, config: KafkaConfig, client_id: str) -> None:
-        self._config = config
-        self._client_id = client_id
-        self._patience_s = config.request_timeout_ms / 1000
+    def __init__(self, config: KafkaConfig, client_id: str, meter: Meter | None = None) -> None:
+        self._caller = Caller(config, client_id, Denials("kafka", config.username, meter))
         self._asker: AIOKafkaConsumer | None = None
         self._asking = asyncio.Lock()
         self._producers: list[KafkaProducer] = []
@@ -35,8 +35,8 @@ class KafkaBus:
 
     async def producer(self, name: str) -> Producer:
         """See `EventBus.producer`. Raises BrokerUnavailable if the cluster cannot be reached."""
-        producer = KafkaProducer(self._config, f"{self._client_id}-{name}")
-        async with translated(f"start producer {name}", timeout_s=self._patience_s):
+        producer = KafkaProducer(self._caller.named(name))
+        async with self._caller.asking(f"start producer {name}"):
             await producer.start()
         self._producers.append(producer)
         return producer
@@ -45,7 +45,7 @@ class KafkaBus:
         """See `EventBus.bounds`."""
         place = TopicPartition(topic, partition)
         asker = await self._ready()
-        async with translated(f"bounds of {topic}[{partition}]", timeout_s=self._patience_s):
+        async with self._caller.asking(f"bounds of {topic}[{partition}]", about=topic):
             firsts, ends = await asyncio.gather(asker.beginning_offsets([place]), asker.end_offsets([place]))
         return firsts[place], await self._exact_end(place, ends[place])
 
@@ -53,7 +53,7 @@ class KafkaBus:
         """See `EventBus.offset_at`."""
         place = TopicPartition(topic, partition)
         asker = await self._ready()
-        async with translated(f"offset by time in {topic}[{partition}]", timeout_s=self._patience_s):
+        async with self._caller.asking(f"offset by time in {topic}[{partition}]", about=topic):
             found = (await asker.offsets_for_times({place: timestamp_ms}))[place]
             ends = await asker.end_offsets([place])
         if found is not None and found.timestamp >= timestamp_ms:
@@ -64,41 +64,39 @@ class KafkaBus:
         self, topic: str, partition: int, start: int, stop: int
     ) -> AsyncGenerator[list[LogRecord], None]:
         """See `EventBus.read`."""
-        return reader.read(
-            self._config, self._client_id, TopicPartition(topic, partition), start=start, stop=stop
-        )
+        return reader.read(self._caller, TopicPartition(topic, partition), start=start, stop=stop)
 
     async def tail(self, topic: str, starts: Mapping[int, int]) -> Tail:
         """See `EventBus.tail`."""
-        tail = reader.KafkaTail(self._config, self._client_id, topic, starts)
+        tail = reader.KafkaTail(self._caller, topic, starts)
         await tail.start()
         self._tails.append(tail)
         return tail
 
     async def join(self, group: str, topic: str) -> Membership:
         """See `EventBus.join`."""
-        member = KafkaMembership(self._config, self._client_id, group, topic)
+        member = KafkaMembership(self._caller, group, topic)
         await member.start()
         self._members.append(member)
         return member
 
     async def topics(self) -> Mapping[str, TopicState]:
         """See `EventBus.topics`."""
-        return await admin.topic_states(self._config, self._client_id)
+        return await admin.topic_states(self._caller)
 
     async def create_topic(
         self, name: str, *, partitions: int, policy: Mapping[str, str], replication: int
     ) -> None:
         """See `EventBus.create_topic`. Returns when every partition has a leader that answers."""
         topic = NewTopic(name, partitions, replication, topic_configs=dict(policy))
-        await admin.create_topic(self._config, self._client_id, topic)
+        await admin.create_topic(self._caller, topic)
         asker = await self._ready()
-        async with translated(f"wait for leaders of {name}", timeout_s=self._patience_s):
+        async with self._caller.asking(f"wait for leaders of {name}"):
             await asker.end_offsets([TopicPartition(name, partition) for partition in range(partitions)])
 
     async def ping(self, *, timeout_s: float) -> None:
         """See `EventBus.ping`."""
-        async with translated("ping", timeout_s=timeout_s):
+        async with self._caller.asking("ping", timeout_s=timeout_s):
             await (await self._ready()).topics()
 
     async def close(self) -> None:
@@ -113,13 +111,13 @@ class KafkaBus:
 
     async def _exact_end(self, place: TopicPartition, reported: int) -> int:
         """Tansu reports one after the first record of the last batch as the end."""
-        if self._config.idempotent or reported == 0:
+        if self._caller.config.idempotent or reported == 0:
             return reported
-        return await reader.end_by_fetch(self._config, self._client_id, place, at_least=reported)
+        return await reader.end_by_fetch(self._caller, place, at_least=reported)
 
     async def _ready(self) -> AIOKafkaConsumer:
         """The one consumer that asks about offsets and holds no partitions."""
         async with self._asking:
             if self._asker is None:
-                self._asker = await reader.opened(self._config, f"{self._client_id}-asker")
+                self._asker = await reader.opened(self._caller.named("asker"))
             return self._asker

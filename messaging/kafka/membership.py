@@ -12,9 +12,8 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from messaging.config import KafkaConfig
+from messaging.kafka.caller import Caller
 from messaging.kafka.client import new_consumer
-from messaging.kafka.failures import translated
 from messaging.kafka.hard_close import kill_consumer
 from models.errors import BrokerUnavailable
 
@@ -28,9 +27,9 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
     revocation; safety is in the log.
     """
 
-    def __init__(self, config: KafkaConfig, client_id: str, group: str, topic: str) -> None:
-        self._config = config
-        self._client_id = client_id
+    def __init__(self, caller: Caller, group: str, topic: str) -> None:
+        self._caller = caller
+        self._session_s = caller.config.session_timeout_ms / 1000
         self._group = group
         self._topic = topic
         self._assigned: frozenset[int] = frozenset()
@@ -40,12 +39,12 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def start(self) -> None:
         """Join; returns with the first assignment. Raises BrokerUnavailable and leaves nothing behind."""
-        consumer = new_consumer(self._config, self._client_id, group=self._group)
+        consumer = new_consumer(self._caller.config, self._caller.client_id, group=self._group)
         consumer.subscribe([self._topic], listener=self)
         self._consumer = consumer
-        patience_s = (self._config.session_timeout_ms + self._config.request_timeout_ms) / 1000
+        patience_s = self._session_s + self._caller.patience_s
         try:
-            async with translated(f"join group {self._group}", timeout_s=patience_s):
+            async with self._caller.asking(f"join group {self._group}", timeout_s=patience_s):
                 await consumer.start()
         except BaseException:
             await self._drop()
@@ -72,7 +71,7 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._consumer is None:
             return False
         try:
-            async with asyncio.timeout(self._config.session_timeout_ms / 1000):
+            async with asyncio.timeout(self._session_s):
                 await self._consumer.commit({TopicPartition(self._topic, partition): 0})
         except (KafkaError, TimeoutError):
             return False

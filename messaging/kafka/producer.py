@@ -12,9 +12,10 @@ from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from messaging.backoff import Backoff
-from messaging.config import KafkaConfig
+from messaging.denials import Denials
+from messaging.kafka.caller import Caller
 from messaging.kafka.client import new_producer
-from messaging.kafka.failures import append_error
+from messaging.kafka.failures import append_error, not_sent
 from messaging.kafka.hard_close import kill_producer
 from messaging.ports import ProducerHealth, Record
 from messaging.sizes import MAX_BATCH_BYTES, fitting
@@ -40,9 +41,8 @@ class KafkaProducer:
     A built batch is never sent again (that wedges aiokafka): every append builds its own from the records.
     """
 
-    def __init__(self, config: KafkaConfig, client_id: str) -> None:
-        self._config = config
-        self._client_id = client_id
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
         self._live: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
         self._pending: dict[asyncio.Future[int], float] = {}
@@ -57,7 +57,7 @@ class KafkaProducer:
         async with self._starting:
             if self._live is not None:
                 return
-            producer = new_producer(self._config, self._client_id)
+            producer = new_producer(self._caller.config, self._caller.client_id)
             try:
                 await producer.start()
             except BaseException:
@@ -79,9 +79,7 @@ class KafkaProducer:
             raise
         except (TimeoutError, KafkaError, OSError) as error:
             if outcome not in self._pending:
-                raise AppendNotSent(
-                    f"append to {place} was not sent, no broker took it: {error!r}"
-                ) from error
+                raise not_sent(error, place, self._caller.denials) from error
             self._unknown += 1
             raise AppendUnknown(f"append to {place} was not acknowledged within {timeout_s} s") from error
         finally:
@@ -137,7 +135,7 @@ class KafkaProducer:
         return self._known[topic]
 
     def _watch(self, sent: asyncio.Future[Any], outcome: asyncio.Future[int], place: str) -> None:
-        sent.add_done_callback(lambda answer: _settle(outcome, answer, place))
+        sent.add_done_callback(lambda answer: _settle(outcome, answer, place, self._caller.denials))
         self._pending[outcome] = asyncio.get_running_loop().time()
 
     async def _drop(self, why: str) -> None:
@@ -167,13 +165,13 @@ def batch_of(producer: BatchMaker, records: Sequence[Record]) -> Any:
     return batch
 
 
-def _settle(outcome: asyncio.Future[int], answer: asyncio.Future[Any], place: str) -> None:
+def _settle(outcome: asyncio.Future[int], answer: asyncio.Future[Any], place: str, denials: Denials) -> None:
     """Translate the library's answer; one that comes after the outcome was settled changes nothing."""
     error = None if answer.cancelled() else answer.exception()
     if outcome.done():
         return
     if error is not None:
-        outcome.set_exception(append_error(error, place))
+        outcome.set_exception(append_error(error, place, denials))
     elif answer.cancelled() or answer.result().offset < 0:
         outcome.set_exception(AppendUnknown(f"append to {place} was answered without an offset"))
     else:

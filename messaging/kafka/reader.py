@@ -9,9 +9,8 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from messaging.config import KafkaConfig
+from messaging.kafka.caller import Caller
 from messaging.kafka.client import new_consumer
-from messaging.kafka.failures import translated
 from messaging.kafka.hard_close import kill_consumer
 from messaging.kafka.progress import Progress
 from messaging.ports import LogRecord
@@ -24,11 +23,11 @@ _LOOKS: Final = 3
 """How often that is looked at in that time; so a consumer is replaced 12 s after it went deaf."""
 
 
-async def opened(config: KafkaConfig, client_id: str) -> AIOKafkaConsumer:
+async def opened(caller: Caller) -> AIOKafkaConsumer:
     """A started consumer outside of any group; BrokerUnavailable leaves nothing behind."""
-    consumer = new_consumer(config, client_id)
+    consumer = new_consumer(caller.config, caller.client_id)
     try:
-        async with translated(f"connect to {config.bootstrap}", timeout_s=config.request_timeout_ms / 1000):
+        async with caller.asking(f"connect to {caller.config.bootstrap}"):
             await consumer.start()
     except BaseException:
         await kill_consumer(consumer)
@@ -50,44 +49,42 @@ def to_log_record(record: ConsumerRecord) -> LogRecord:
 
 
 async def read(
-    config: KafkaConfig, client_id: str, place: TopicPartition, *, start: int, stop: int
+    caller: Caller, place: TopicPartition, *, start: int, stop: int
 ) -> AsyncGenerator[list[LogRecord], None]:
     """Records in [start, stop). Ends on the position, so gaps of compaction cannot make it wait.
 
     Raises BrokerUnavailable if the position stands still for the request timeout.
     """
-    patience_s = config.request_timeout_ms / 1000
-    loop = asyncio.get_running_loop()
+    loop, what = asyncio.get_running_loop(), f"read {place.topic}[{place.partition}]"
     if start >= stop:
         return
-    consumer = await opened(config, client_id)
+    consumer = await opened(caller)
     try:
         consumer.assign([place])
         consumer.seek(place, start)
         position, moved = start, loop.time()
         while position < stop:
-            async with translated(f"read {place.topic}[{place.partition}]", timeout_s=patience_s):
+            async with caller.asking(what, about=place.topic):
                 fetched = await consumer.getmany(place, timeout_ms=_READ_POLL_MS)
                 reached = await consumer.position(place)
+                if reached == position and loop.time() - moved > caller.patience_s:
+                    raise BrokerUnavailable(f"{what}: nothing new from {position}")
             records = [to_log_record(r) for r in fetched.get(place, ()) if r.offset < stop]
             if records:
                 yield records
-            if reached == position and loop.time() - moved > patience_s:
-                raise BrokerUnavailable(f"read {place.topic}[{place.partition}]: nothing new from {position}")
             if reached != position:
                 position, moved = reached, loop.time()
     finally:
         await kill_consumer(consumer)
 
 
-async def end_by_fetch(config: KafkaConfig, client_id: str, place: TopicPartition, *, at_least: int) -> int:
+async def end_by_fetch(caller: Caller, place: TopicPartition, *, at_least: int) -> int:
     """The end of a partition as a fetch near it reports, for brokers whose other answer is too low."""
-    consumer = await opened(config, client_id)
+    consumer = await opened(caller)
     try:
         consumer.assign([place])
         consumer.seek(place, max(0, at_least - 1))
-        what = f"end of {place.topic}[{place.partition}]"
-        async with translated(what, timeout_s=config.request_timeout_ms / 1000):
+        async with caller.asking(f"end of {place.topic}[{place.partition}]"):
             while (end := consumer.highwater(place)) is None:
                 await consumer.getmany(place, timeout_ms=_READ_POLL_MS)
     finally:
@@ -98,12 +95,10 @@ async def end_by_fetch(config: KafkaConfig, client_id: str, place: TopicPartitio
 class KafkaTail:
     """Owns one consumer. Positions are ours, so that a consumer that is stuck can be replaced by another."""
 
-    def __init__(self, config: KafkaConfig, client_id: str, topic: str, starts: Mapping[int, int]) -> None:
-        self._config = config
-        self._client_id = client_id
+    def __init__(self, caller: Caller, topic: str, starts: Mapping[int, int]) -> None:
+        self._caller = caller
         self._positions = {TopicPartition(topic, p): start for p, start in sorted(starts.items())}
         self._topic = topic
-        self._patience_s = config.request_timeout_ms / 1000
         self._consumer: AIOKafkaConsumer | None = None
         self._held: frozenset[TopicPartition] = frozenset()
         self._progress: Progress[TopicPartition] = Progress(_STUCK_S)
@@ -112,7 +107,7 @@ class KafkaTail:
 
     async def start(self) -> None:
         """Connect and go to the positions."""
-        consumer = await opened(self._config, self._client_id)
+        consumer = await opened(self._caller)
         consumer.assign(list(self._positions))
         for place, position in self._positions.items():
             consumer.seek(place, position)
@@ -125,7 +120,8 @@ class KafkaTail:
         """See `Tail.batch`. What was fetched and could not be returned is fetched again next time."""
         fetched: dict[TopicPartition, list[ConsumerRecord]] = {}
         try:
-            async with translated(f"follow {self._topic}", timeout_s=max_wait_s + self._patience_s):
+            patience_s = max_wait_s + self._caller.patience_s
+            async with self._caller.asking(f"follow {self._topic}", timeout_s=patience_s):
                 consumer = await self._ready()
                 fetched = await consumer.getmany(timeout_ms=int(max_wait_s * 1000))
                 self._positions = {place: await consumer.position(place) for place in self._positions}
@@ -170,7 +166,7 @@ class KafkaTail:
         self._looked_s = now_s
         positions = {place: at for place, at in self._positions.items() if place not in self._held}
         try:
-            async with translated(f"follow {self._topic}", timeout_s=self._patience_s):
+            async with self._caller.asking(f"follow {self._topic}", about=self._topic):
                 ends = await consumer.end_offsets(list(positions))
         except BrokerUnavailable:
             await self.close()

@@ -15,6 +15,7 @@ from nats.js.api import Header
 from nats.js.errors import BadRequestError
 
 from messaging.config import NatsConfig
+from messaging.denials import Denials
 from messaging.nats.codec import decode_bar, decode_clock, decode_tick, encode
 from messaging.nats.follower import StreamMessage, follow, open_reading
 from messaging.nats.history import sequence_before
@@ -23,6 +24,7 @@ from messaging.nats.wire import connect, translated
 from messaging.subjects import BARS_STREAM, CLOCK_SUBJECT, TICKS_STREAM, bar_subject, tick_subject
 from models.errors import BadValue, BrokerUnavailable, StaleWriter
 from models.market import Bar, MarketClock, Tick
+from models.metrics import Meter
 
 _LOG: Final = logging.getLogger(__name__)
 _WRONG_LAST_SEQUENCE: Final = 10071
@@ -32,17 +34,25 @@ _CLOSE_S: Final = 2.0
 class NatsFeed:
     """Owns one connection. `rejected` counts payloads that no tick or clock could be read from."""
 
-    def __init__(self, config: NatsConfig, name: str) -> None:
+    def __init__(self, config: NatsConfig, name: str, meter: Meter | None = None) -> None:
         self.rejected = 0
         self._config = config
         self._name = name
+        self._denials = Denials("nats", config.user, meter)
+        self._reads = True
         self._client: Client | None = None
 
-    async def start(self) -> None:
-        """Connect and see to the streams. Raises BrokerUnavailable, or TopicMismatch for a foreign stream."""
-        self._client = await connect(self._config, self._name, on_reconnect=self._reconnected)
-        async with translated("create the market streams"):
-            await ensure_streams(self._js)
+    async def start(self, *, reads: bool = True) -> None:
+        """Connect and, as a reader, see to the streams. Raises BrokerUnavailable, or TopicMismatch for a
+        foreign stream.
+        """
+        self._reads = reads
+        self._client = await connect(
+            self._config, self._name, on_reconnect=self._reconnected, denials=self._denials
+        )
+        if reads:
+            async with translated("create the market streams", self._denials):
+                await ensure_streams(self._js)
 
     async def publish_tick(self, tick: Tick) -> None:
         """See `MarketFeed.publish_tick`. Raises BrokerUnavailable at once while disconnected."""
@@ -59,12 +69,12 @@ class NatsFeed:
         and left out.
         """
         symbol_of = {tick_subject(symbol): symbol for symbol in symbols}
-        async with translated("follow the market"):
+        async with translated("follow the market", self._denials):
             after = await sequence_before(self._js, since_ms)
         messages = follow(
             self._connected, self._js, TICKS_STREAM, subjects=[*symbol_of, CLOCK_SUBJECT], after=after
         )
-        async with translated("follow the market"), aclosing(messages):
+        async with translated("follow the market", self._denials), aclosing(messages):
             async for message in messages:
                 item = self._read(message, symbol_of.get(message.subject))
                 if item is not None and (since_ms is None or _market_ms(item) >= since_ms):
@@ -74,7 +84,7 @@ class NatsFeed:
         """See `MarketFeed.put_bar`. At BrokerUnavailable read the bars to know if it was stored."""
         subject = bar_subject(bar.symbol, bar.bar_ms)
         headers = None if after is None else {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(after)}
-        async with translated(f"store a bar on {subject}"):
+        async with translated(f"store a bar on {subject}", self._denials):
             try:
                 stored = await self._js.publish(subject, encode(bar), headers=headers)
             except BadRequestError as error:
@@ -89,7 +99,7 @@ class NatsFeed:
         """See `MarketFeed.bars`."""
         subject = bar_subject(symbol, bar_ms)
         found: list[StreamMessage] = []
-        async with translated(f"read the bars of {subject}"):
+        async with translated(f"read the bars of {subject}", self._denials):
             reading = await open_reading(self._connected, self._js, BARS_STREAM, subjects=[subject], after=0)
             try:
                 while len(found) < reading.pending:
@@ -103,12 +113,12 @@ class NatsFeed:
 
     async def publish(self, subject: str, payload: bytes) -> None:
         """See `MarketFeed.publish`."""
-        async with translated(f"publish on {subject}"):
+        async with translated(f"publish on {subject}", self._denials):
             await self._connected.publish(subject, payload)
 
     async def ping(self, *, timeout_s: float) -> None:
         """See `MarketFeed.ping`."""
-        async with translated("ping"), asyncio.timeout(timeout_s):
+        async with translated("ping", self._denials), asyncio.timeout(timeout_s):
             await self._connected.flush()
         if not self._connected.is_connected:  # then flush() has returned without having asked anybody
             raise BrokerUnavailable("ping: NATS is not connected")
@@ -117,7 +127,7 @@ class NatsFeed:
         """Bounded, whatever the server does."""
         client, self._client = self._client, None
         if client is not None:
-            async with translated("close"), asyncio.timeout(_CLOSE_S):
+            async with translated("close", self._denials), asyncio.timeout(_CLOSE_S):
                 await client.close()
 
     @property
@@ -132,6 +142,8 @@ class NatsFeed:
 
     async def _reconnected(self) -> None:
         """A server that restarted has lost its streams in memory."""
+        if not self._reads:
+            return
         try:
             await ensure_streams(self._js)
         except (NatsError, TimeoutError) as error:

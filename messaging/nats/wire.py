@@ -7,23 +7,33 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from messaging.config import NatsConfig
-from models.errors import BrokerUnavailable
+from messaging.denials import Denials
+from messaging.nats.floors import too_old
+from messaging.nats.permissions import inbox_of
+from models.errors import AccessDenied, BrokerUnavailable, ConfigError
 
 _LOG: Final = logging.getLogger(__name__)
 _RECONNECT_WAIT_S: Final = 0.25
 _UNANSWERED_PINGS: Final = 2
+_DENIED: Final = "permissions violation"
+"""In the server's word on what it does not let through; nothing else tells."""
 
 
-async def connect(config: NatsConfig, name: str, *, on_reconnect: Callable[[], Awaitable[None]]) -> Client:
-    """A connection that reconnects for ever and buffers nothing meanwhile: a late tick helps nobody.
+async def connect(
+    config: NatsConfig, name: str, *, on_reconnect: Callable[[], Awaitable[None]], denials: Denials
+) -> Client:
+    """A connection that reconnects for ever and buffers nothing meanwhile: a late tick helps nobody. What the
+    server denies later goes to `denials`.
 
-    Raises BrokerUnavailable, with the last reason, if none is made within the request timeout.
+    Raises BrokerUnavailable, with the last reason, if none is made within the request timeout, and
+    ConfigError for a server with known holes where `refuse_unpatched` says so.
     """
     client = Client()
     try:
@@ -36,7 +46,7 @@ async def connect(config: NatsConfig, name: str, *, on_reconnect: Callable[[], A
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=_RECONNECT_WAIT_S,  # type: ignore[arg-type]  # likewise
                 pending_size=-1,
-                error_cb=_log_error,
+                error_cb=partial(_heard, denials),
                 reconnected_cb=on_reconnect,
                 **_credentials(config),
             )
@@ -44,16 +54,31 @@ async def connect(config: NatsConfig, name: str, *, on_reconnect: Callable[[], A
         await client.close()
         servers, reason = ", ".join(config.servers), client.last_error or error
         raise BrokerUnavailable(f"no NATS server accepted a connection at {servers}: {reason!r}") from error
+    if complaint := too_old(_version_of(client)):
+        if config.refuse_unpatched:
+            await client.close()
+            raise ConfigError(complaint, field="nats")
+        _LOG.warning("%s", complaint)
     return client
 
 
+def _version_of(client: Client) -> tuple[int, int, int]:
+    said = client.connected_server_version
+    return said.major, said.minor, said.patch
+
+
 @asynccontextmanager
-async def translated(what: str) -> AsyncIterator[None]:
-    """Raise the errors of nats-py as BrokerUnavailable; a cancellation ends the block for certain."""
+async def translated(what: str, denials: Denials) -> AsyncIterator[None]:
+    """Raise the errors of nats-py as BrokerUnavailable, or AccessDenied if the server denied something in the
+    meantime: the request is then not answered. A cancellation ends the block for certain.
+    """
+    before = denials.count
     try:
         async with cancellable():
             yield
     except (NatsError, TimeoutError, OSError) as error:
+        if denials.count > before:
+            raise AccessDenied(f"{what}: {denials.last}") from error
         raise BrokerUnavailable(f"{what}: NATS did not answer as expected ({error!r})") from error
 
 
@@ -77,6 +102,7 @@ def _credentials(config: NatsConfig) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     if config.user and config.password:
         chosen |= {"user": config.user, "password": config.password.resolve()}
+        chosen |= {"inbox_prefix": inbox_of(config.user)}
     if config.token:
         chosen["token"] = config.token.resolve()
     if config.ca_file:
@@ -84,5 +110,8 @@ def _credentials(config: NatsConfig) -> dict[str, Any]:
     return chosen
 
 
-async def _log_error(error: Exception) -> None:
-    _LOG.warning("NATS: %r", error)
+async def _heard(denials: Denials, error: Exception) -> None:
+    if _DENIED in str(error).lower():
+        denials.note(str(error))
+    else:
+        _LOG.warning("NATS: %r", error)

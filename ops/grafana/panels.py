@@ -241,6 +241,13 @@ OWNERSHIP: Final = Row(
             (Query(rate("hub_append_total", "topic", "outcome"), "{{topic}} {{outcome}}"),),
         ),
         Panel(
+            "Denied by a broker",
+            "Operations that a principal may not do. Zero when all is well: somebody tries what is not"
+            " theirs, or permissions do not fit this release (`hub topics acls`).",
+            "ops",
+            (Query(rate("hub_denied_total", "broker", "principal"), "{{broker}} {{principal}}"),),
+        ),
+        Panel(
             "Producer rebuilds",
             "A producer was thrown away after an unknown outcome.",
             "short",

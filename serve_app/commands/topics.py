@@ -1,7 +1,8 @@
-"""`hub topics create|check|ls`: prepare one's own Kafka."""
+"""`hub topics create|check|ls|acls`: prepare one's own brokers."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +41,31 @@ def list_topics() -> None:
         policy = ", ".join(f"{name}={value}" for name, value in topic.policy.items())
         table.add_row(topic.name, str(topic.partitions), policy, topic.key)
     Console().print(table)
+
+
+class AclFormat(StrEnum):
+    """What `hub topics acls` prints."""
+
+    KAFKA = "kafka"
+    NATS = "nats"
+    JSON = "json"
+
+
+@app.command()
+def acls(
+    form: Annotated[
+        AclFormat, typer.Option("--format", help="Commands for Kafka, accounts for NATS, or both as data.")
+    ] = AclFormat.KAFKA,
+) -> None:
+    """Print what the brokers must let each principal do; passwords stay names of environment variables."""
+    from serve_app.permissions import as_data, as_kafka_commands, as_nats_accounts
+
+    printed = {
+        AclFormat.KAFKA: as_kafka_commands,
+        AclFormat.NATS: as_nats_accounts,
+        AclFormat.JSON: as_data,
+    }
+    typer.echo(printed[form]())
 
 
 def _verified(config: Path | None, *, create: bool) -> None:

@@ -2,64 +2,24 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from messaging.config import KafkaConfig, NatsConfig, SaslMechanism, Security
 from messaging.connect import open_bus, open_feed
 from messaging.ports import Record
 from models.errors import BrokerUnavailable, ConfigError
 from models.secret import SecretRef
-from serve_app.servers.apache_kafka import apache_kafka
 from serve_app.servers.bundled import nats
-from serve_app.servers.ports import free_ports
 from serve_app.servers.process import ServerProcess
 from tests.conftest import without_kafka
+from tests.support.certificate import Certificate
+from tests.support.secured_kafka import secured_kafka
 
 PASSWORD = "correct-horse"
-
-
-class Certificate:
-    """A certificate for 127.0.0.1 that signs itself, with its key, as files."""
-
-    def __init__(self, directory: Path) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hub test")])
-        now = dt.datetime.now(dt.UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(hours=1))
-            .not_valid_after(now + dt.timedelta(hours=1))
-            .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-                critical=False,
-            )
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(key, hashes.SHA256())
-        )
-        self.certificate = directory / "certificate.pem"
-        self.key = directory / "key.pem"
-        self.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
-        self.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-
-    def context(self) -> ssl.SSLContext:
-        """For a client that trusts it."""
-        return ssl.create_default_context(cafile=str(self.certificate))
 
 
 @pytest.fixture(scope="module")
@@ -99,43 +59,17 @@ def running(server: ServerProcess) -> Iterator[None]:
 def kafka_address(certificate: Certificate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The SASL_SSL listener of an Apache Kafka."""
     try:
-        server = apache_kafka(tmp_path_factory.mktemp("kafka"))
+        server, address = secured_kafka(
+            tmp_path_factory.mktemp("kafka"),
+            certificate,
+            "PLAIN",
+            f'plain.PlainLoginModule required user_hub="{PASSWORD}"',
+        )
     except ConfigError as error:
         without_kafka(error.message)
         raise
-    (port,) = free_ports(1)
-    properties = Path(server.spec.command[-1])
-    properties.write_text(_with_secure_listener(properties.read_text(), port, certificate))
     with running(server):
-        yield f"127.0.0.1:{port}"
-
-
-def _with_secure_listener(properties: str, port: int, certificate: Certificate) -> str:
-    lines = []
-    for line in properties.splitlines():
-        name, _, value = line.partition("=")
-        extra = {
-            "listeners": f",SECURED://127.0.0.1:{port}",
-            "advertised.listeners": f",SECURED://127.0.0.1:{port}",
-            "listener.security.protocol.map": ",SECURED:SASL_SSL",
-        }.get(name, "")
-        lines.append(f"{name}={value}{extra}")
-    login = "org.apache.kafka.common.security.plain.PlainLoginModule"
-    prefix = "listener.name.secured."
-    return "\n".join(
-        [
-            *lines,
-            f"{prefix}sasl.enabled.mechanisms=PLAIN",
-            f'{prefix}plain.sasl.jaas.config={login} required user_hub="{PASSWORD}";',
-            f"{prefix}ssl.keystore.type=PEM",
-            f"{prefix}ssl.keystore.certificate.chain={_in_one_line(certificate.certificate)}",
-            f"{prefix}ssl.keystore.key={_in_one_line(certificate.key)}",
-        ]
-    )
-
-
-def _in_one_line(path: Path) -> str:
-    return path.read_text().strip().replace("\n", "\\n")
+        yield address
 
 
 @pytest.mark.kafka

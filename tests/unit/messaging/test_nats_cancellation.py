@@ -6,13 +6,16 @@ import asyncio
 
 import pytest
 
+from messaging.denials import Denials
 from messaging.nats.wire import translated
 from models.errors import BrokerUnavailable
+
+DENIALS = Denials("nats", None)
 
 
 async def _request(answer: asyncio.Future[bytes], went_on: list[bool]) -> None:
     """What nats-py does for a request, and what its caller does afterwards."""
-    async with translated("ask"):
+    async with translated("ask", DENIALS):
         await asyncio.wait_for(answer, 5)
     went_on.append(True)
 
@@ -32,7 +35,7 @@ async def test_a_cancellation_together_with_the_answer_ends_the_task() -> None:
 async def test_a_timeout_inside_is_still_the_brokers_silence() -> None:
     """A deadline cancels too, but takes that back: it is no cancellation of the caller's."""
     with pytest.raises(BrokerUnavailable, match="ask"):
-        async with translated("ask"), asyncio.timeout(0):
+        async with translated("ask", DENIALS), asyncio.timeout(0):
             await asyncio.Event().wait()
 
 
@@ -44,7 +47,7 @@ async def test_an_earlier_cancellation_does_not_end_the_clean_up_after_it() -> N
         try:
             await asyncio.Event().wait()
         finally:
-            async with translated("close"):
+            async with translated("close", DENIALS):
                 await asyncio.sleep(0)
             closed.append(True)
 

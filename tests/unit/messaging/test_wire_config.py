@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from messaging.backoff import Backoff
 from messaging.config import KafkaConfig, NatsConfig, SaslMechanism, Security
 from messaging.kafka.client import new_consumer, new_producer
+from messaging.nats.floors import too_old
 from messaging.ports import Record
 from messaging.sizes import MAX_BATCH_BYTES, fitting
 from messaging.subjects import SUBJECTS, bar_subject, tick_subject, token
@@ -44,6 +45,18 @@ def test_credentials_and_security_fit() -> None:
         NatsConfig(servers=("nats://a:1",), user="u")
     with pytest.raises(ValidationError, match="either"):
         NatsConfig(servers=("nats://a:1",), user="u", password=PASSWORD, token=PASSWORD)
+
+
+@pytest.mark.parametrize("version", [(2, 11, 16), (2, 12, 7), (2, 12, 30), (2, 14, 0), (2, 15, 1), (3, 0, 0)])
+def test_patched_servers_pass(version: tuple[int, int, int]) -> None:
+    """In the oldest lines that were patched, and in all newer ones."""
+    assert too_old(version) is None
+
+
+@pytest.mark.parametrize("version", [(0, 0, 0), (2, 9, 10), (2, 11, 15), (2, 12, 6), (2, 13, 9)])
+def test_servers_with_holes_are_told_apart(version: tuple[int, int, int]) -> None:
+    """A line that was never patched is older than any that was, whatever its number."""
+    assert "known holes" in (too_old(version) or "")
 
 
 def test_the_bundled_broker_has_a_configuration_of_its_own() -> None:

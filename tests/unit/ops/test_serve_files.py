@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 from ray.serve import Application
 
+from messaging.principals import ROOMS
 from serve_app import HubArgs, build
 from serve_app.settings import HubSettings, load_settings
 from tests.unit.ops.ray_checks import ROOT, checked_serve
@@ -66,9 +67,21 @@ def test_everything_is_encrypted_and_no_secret_is_written(written: dict[str, Any
     assert settings.kafka.security == "SASL_SSL"
     assert all(server.startswith("tls://") for server in settings.nats.servers)
     assert settings.redis.tls
-    secrets = (settings.kafka.password, settings.nats.password, settings.redis.password)
+    secrets = [settings.kafka.password, settings.nats.password, settings.redis.password]
+    secrets += [room.kafka for room in settings.principals.values()]
     assert all(secret and secret.file and secret.file.startswith("/etc/") for secret in secrets)
     assert settings.tokens.kind == "rs256"
+
+
+@BOTH
+def test_every_room_logs_in_as_itself(written: dict[str, Any]) -> None:
+    """With its own password on every broker it has business with; none has the operator's."""
+    settings = _settings(written)
+    for room, access in ROOMS.items():
+        kafka, nats = settings.kafka_of(room), settings.nats_of(room)
+        assert kafka.username == access.principal
+        assert access.market is None or nats.user == access.principal
+        assert kafka.password not in {settings.kafka.password, nats.password}
 
 
 def test_the_hub_is_built_without_a_secret() -> None:
