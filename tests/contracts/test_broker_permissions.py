@@ -178,8 +178,10 @@ async def test_a_reader_cannot_forge_a_claim(kafka: PermittedKafka) -> None:
         with pytest.raises(AccessDenied, match="hub-reader"):
             await _write(bus, SIGNALS.name, [claim])
         plain = kafka.config(READER.principal).model_copy(update={"idempotent": False})
+        thief = KafkaBus(plain, "thief")
         with pytest.raises(AppendDenied, match=r"append to user\.signals\[0\].*hub-reader"):
-            await _write(KafkaBus(plain, "thief"), SIGNALS.name, [claim])
+            await _write(thief, SIGNALS.name, [claim])
+        await thief.close()
 
         assert await bus.bounds(SIGNALS.name, 0) == before
 

@@ -16,11 +16,13 @@ from deployments.fanout.config import WorkerConfig as FanoutTimings
 from deployments.fanout.worker import FanoutWorker
 from deployments.forecaster.config import WorkerConfig as ForecastTimings
 from deployments.forecaster.worker import ForecastWorker
+from deployments.front.user_signals import UserSignals
 from deployments.gateway.backfill import SignalBackfill
 from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWriter
 from deployments.registry.worker import RegistryWorker
 from deployments.router.catalogue_fold import CatalogueFold
 from messaging.connect import open_bus, open_feed
+from messaging.marks import SignalMarks
 from messaging.ports import EventBus, MarketFeed
 from messaging.principals import COLLECTOR, OPERATOR, ROOMS
 from messaging.topics import MODELS, TOPICS, check_topics, create_topics
@@ -198,5 +200,6 @@ async def _tells(collector: MarketFeed, now_ms: int) -> None:
 
 
 async def _signals(gateway: EventBus) -> list[Any]:
-    page = await SignalBackfill(gateway).since(USER, since_seq=0, limit=10)
+    backfill = SignalBackfill(gateway, UserSignals(gateway, SignalMarks(gateway)))
+    page = await backfill.since(USER, since_seq=0, limit=10)
     return list(page.signals)
