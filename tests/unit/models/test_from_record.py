@@ -14,8 +14,8 @@ from models.events import Beat, Checkpoint, SequenceMark, SeriesMark, Undelivere
 from models.halt import Halt, HaltScope
 from models.signal import Signal
 from models.subscription import Subscription
+from signals.book import Book
 from signals.encoding import decode_owed, encode
-from signals.projection import Book
 from signals.reader import PredictionRules, SignalRules, Verdict
 from tests.unit.signals import records
 
@@ -53,7 +53,7 @@ RECORDS = (
 )
 
 
-MAPPINGS = {"cursor", "sequences", "stages"}
+MAPPINGS = {"acted", "cursor", "held", "sequences", "stages"}
 """Members whose names are data: an addition to them would be none."""
 
 
