@@ -62,7 +62,7 @@ def test_every_rule_is_in_a_command() -> None:
     """What is alike shares one; a prefix is said to be one."""
     commands = list(acl_commands(all_rules()))
     for rule in all_rules():
-        (command,) = [c for c in commands if f"User:{rule.principal} " in c and f" {rule.name}" in f"{c} "]
+        (command,) = [c for c in commands if f"User:{rule.principal} " in c and f" {rule.name} " in f"{c} "]
         assert f"--{rule.kind.lower()} {rule.name}" in command
         assert ("--resource-pattern-type prefixed" in command) is rule.prefixed
     assert any("--operation DescribeConfigs" in command for command in commands)
