@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from confluent_kafka.cimpl import NewTopic
 
 from serve_app.demo.scene import EXAMPLE_TICKS
 from tests.e2e.conftest import UpHub
+from tests.e2e.examples import DESK_USERS, Desk, desks
+from tests.support.eventually import eventually
 from tests.support.processes import replicas
 
 pytestmark = pytest.mark.timeout(360)  # the first test starts the hub, which has START_TIMEOUT_S
@@ -29,7 +32,14 @@ _TICKS = [argument for text in EXAMPLE_TICKS for argument in ("--ticks", text)]
 
 
 @pytest.fixture(scope="module")
-def ledger(hub: UpHub) -> dict[str, Any]:
+def services(hub: UpHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Desk]]:
+    """The two example services, which read while all this happens."""
+    with desks(hub, tmp_path_factory.mktemp("desks")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ledger(hub: UpHub, services: dict[str, Desk]) -> dict[str, Any]:
     """One playback with twelve subscribed users; midway a fan-out worker and an inference replica die."""
     for user in USERS:
         with hub.client(user) as client:
@@ -78,6 +88,33 @@ def test_foreign_client_finds_every_user_where_it_expects_them(hub: UpHub, ledge
 
     assert set(USERS) <= {key.decode() for key in found}
     assert found == _librdkafka_partitions(hub, list(found))
+
+
+async def test_example_services_did_everything_once(
+    hub: UpHub, ledger: dict[str, Any], services: dict[str, Desk], tmp_path: Path
+) -> None:
+    """Ours and one of librdkafka alone: each has every number of its users, in order, and the ledger of the
+    run, which two processes did not survive, agrees with what both say they did.
+    """
+    ours, foreign = services["desk"], services["foreign"]
+    await eventually(lambda: all(_caught_up(ours, foreign, user) for user in DESK_USERS), timeout_s=20)
+
+    for desk in services.values():
+        for user in DESK_USERS:
+            numbers = desk.sequences(user)
+            assert numbers == list(range(1, len(numbers) + 1)), desk.said[-2000:]
+            assert len(numbers) > SECONDS
+    played = ["--seconds", str(SECONDS), "--speed", str(SPEED)]
+    reads = [f"--reads={name}={desk.file}" for name, desk in services.items()]
+    live = hub.command("ledger", *played, *reads, "--save", str(tmp_path / "run.gz"))
+    again = hub.command("ledger", "--recorded", str(tmp_path / "run.gz"), *reads)
+
+    assert live.returncode == 0, live.stdout + live.stderr
+    assert (again.returncode, again.stdout.splitlines()[:8]) == (0, live.stdout.splitlines()[1:9])
+
+
+def _caught_up(ours: Desk, foreign: Desk, user: str) -> bool:
+    return bool(ours.sequences(user)) and ours.sequences(user) == foreign.sequences(user)
 
 
 def _partitions_by_user(hub: UpHub) -> dict[bytes, int]:

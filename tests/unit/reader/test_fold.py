@@ -133,7 +133,7 @@ def test_other_users_move_the_fold_and_are_not_read_whole() -> None:
     assert rules.settled().sequences == {other: 1}
 
 
-def _history(seed: int) -> list[LogRecord]:
+def history(seed: int) -> list[LogRecord]:
     """Owners that come and go, batches that repeat, slots in parts, zombies, holes and poison."""
     rng, log = Random(seed), list[tuple[bytes, bytes | None]]()
     epochs, sequences, users = [0], dict[str, int](), [USER, *NEIGHBOURS[:3]]
@@ -195,7 +195,7 @@ def test_going_on_from_any_place_gives_the_same_verdicts(seed: int, cuts: set[in
     """A reader that is restarted between any two records, also within a batch, does what one that lives on
     does. In the example it is restarted twice within one.
     """
-    log = _history(seed)
+    log = history(seed)
     whole = PartitionFold(0, EpochFilter(), None, wanted=lambda _: True)
     expected = [_said(whole.take(one, NOW_NS)) for one in log]
 
