@@ -47,6 +47,7 @@ class ControlLog:
         self._position: int | None = None
         self._moved = asyncio.Event()
         self._known_s = float("-inf")
+        self._away = False
 
     def known(self) -> bool:
         """Whether the fold holds all that the log held a moment ago."""
@@ -79,8 +80,14 @@ class ControlLog:
             try:
                 await work()
             except MessagingError as error:
-                _LOG.warning("the log of halts cannot be read: %s", error.message)
+                self._say_once(error)
                 await asyncio.sleep(self._retry_s * (0.5 + self._rng.random()))
+
+    def _say_once(self, error: MessagingError) -> None:
+        """One line for an outage, however long it is."""
+        if not self._away:
+            _LOG.warning("halts cannot be read, so nobody is asked for anything: %s", error.message)
+        self._away = True
 
     async def _read(self) -> NoReturn:
         if self._position is None:
@@ -105,6 +112,9 @@ class ControlLog:
             if await self.reach(end - 1, within_s=FRESH_S):
                 self._known_s = asked_s
                 self._moved.set()
+                if self._away:
+                    _LOG.warning("halts can be read again")
+                self._away = False
             await asyncio.sleep(_POLL_S)
 
 

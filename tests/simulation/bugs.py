@@ -9,11 +9,16 @@ from typing import Any, Final
 import pytest
 
 from deployments.fanout import fold, predictions
+from deployments.fanout.batches import Ahead
+from deployments.fanout.marks import Marks
 from deployments.fanout.partition import OwnedPartition, Parcel
 from messaging.claims import EpochFilter, Step
+from messaging.control import ControlLog
 from messaging.ownership import PartitionOwner
 from messaging.ports import Record
 from models.errors import OwnershipLost
+from signals.halts import Halts
+from signals.standing import Standing
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -98,6 +103,39 @@ def a_reader_that_starts_mid_log(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(fold, "EpochFilter", lambda _claims=(): EpochFilter())
 
 
+def a_standing_that_is_not_restored(patch: pytest.MonkeyPatch) -> None:
+    """A new owner does not know what accounts were asked to hold, and how often."""
+    patch.setattr(Standing, "restored", classmethod(lambda cls, *_: cls()))
+
+
+def a_standing_of_the_log_alone(patch: pytest.MonkeyPatch) -> None:
+    """What stands in front of a signal in the same append does not count for it."""
+    patch.setattr(Ahead, "add", lambda self, batch: self.sequences.update(batch.sequences))
+
+
+def halts_that_nobody_reads(patch: pytest.MonkeyPatch) -> None:
+    """What was known of halts last is believed for ever."""
+    patch.setattr(ControlLog, "known", lambda _self: True)
+
+
+def halts_of_the_first_moment(patch: pytest.MonkeyPatch) -> None:
+    """A halt is not looked for again once a worker runs."""
+    apply = Halts.apply
+
+    def first(self: Halts, key: bytes, value: bytes | None) -> None:
+        if asyncio.get_running_loop().time() < 1.0:
+            apply(self, key, value)
+
+    patch.setattr(Halts, "apply", first)
+    patch.setattr(Halts, "tell", lambda *_, **__: None)
+
+
+def marks_beside_their_signals(patch: pytest.MonkeyPatch) -> None:
+    """A mark names the place after the signal."""
+    note = Marks.note
+    patch.setattr(Marks, "note", lambda self, partition, base, *rest: note(self, partition, base + 1, *rest))
+
+
 BUGS: Final[Sequence[Plant]] = (
     no_epoch_check,
     state_before_ack,
@@ -106,4 +144,9 @@ BUGS: Final[Sequence[Plant]] = (
     claim_without_a_probe,
     two_batches_in_flight,
     a_reader_that_starts_mid_log,
+    a_standing_that_is_not_restored,
+    a_standing_of_the_log_alone,
+    halts_that_nobody_reads,
+    halts_of_the_first_moment,
+    marks_beside_their_signals,
 )

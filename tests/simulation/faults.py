@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from messaging.topics import FANOUT, FORECASTER, PREDICTIONS, SIGNAL_STATE, SIGNALS, SUBSCRIPTIONS
+from messaging.topics import CONTROL, FANOUT, FORECASTER, PREDICTIONS, SIGNAL_STATE, SIGNALS, SUBSCRIPTIONS
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -49,6 +49,8 @@ class Trouble:
             self.storm,
             self._world.change_subscription,
             self._world.change_subscription,
+            self._world.halt,
+            self.hide,
             self.compact,
         )
 
@@ -59,6 +61,7 @@ class Trouble:
         self._log.faults.late = self._log.faults.repeat = 0.0
         self._log.faults.delay_s = DELAY_S
         self._log.resume()
+        self._log.partition(CONTROL.name, 0).leaderless = False
         self._log.group(FANOUT.name, SIGNALS.name)._shared.clear()
         self.rebalance()
         for host in self._world.hosts:
@@ -96,6 +99,13 @@ class Trouble:
     def halt(self) -> None:
         self._log.halt()
         self._world.later(self._rng.uniform(0.1, 4.0), self._log.resume)
+
+    def hide(self) -> None:
+        """The log of halts has no leader for a while, in which something is halted."""
+        log = self._log.partition(CONTROL.name, 0)
+        log.leaderless = True
+        self._world.later(self._rng.uniform(0.0, 1.0), self._world.halt)
+        self._world.later(self._rng.uniform(0.5, 8.0), lambda: setattr(log, "leaderless", False))
 
     def share(self) -> None:
         self._log.group(FANOUT.name, SIGNALS.name).share(self._rng.randrange(PARTITIONS))

@@ -15,6 +15,8 @@ from typing import Any
 import orjson
 
 from messaging.ports import LogRecord
+from models.subscription import RiskSettings
+from tests.simulation.asked import Asked, HaltSpan
 
 Slot = tuple[str, str, int]
 """Strategy, symbol, bar close."""
@@ -29,6 +31,7 @@ class Verdict:
     owed: int = 0
     delivered: int = 0
     undelivered: int = 0
+    asked: int = 0
     void: int = 0
     repeated: int = 0
     claims: int = 0
@@ -46,7 +49,8 @@ class Verdict:
 @dataclass(frozen=True)
 class Evidence:
     """The raw logs by partition, what came due, and when which process got an accepted probe (None where that
-    was not watched).
+    was not watched). `limits` are those of each user, `halts` what was halted when, `state` the checkpoints
+    and marks.
     """
 
     predictions: Mapping[int, Sequence[LogRecord]]
@@ -56,6 +60,9 @@ class Evidence:
     probes: Mapping[tuple[str, int], Sequence[int]] | None
     partition_of: Callable[[str], int]
     calm_from_ns: int
+    limits: Mapping[str, RiskSettings] = field(default_factory=dict)
+    halts: Sequence[HaltSpan] = ()
+    state: Mapping[int, Sequence[LogRecord]] = field(default_factory=dict)
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -105,20 +112,33 @@ class _Reader:
         self.verdict = verdict
         self._sequence: dict[str, int] = {}
         self._close: dict[tuple[Account, str, str], int] = defaultdict(int)
+        self._places: set[tuple[str, int, int]] = set()
+        self._asked = Asked(evidence.limits, evidence.halts)
 
     def read(self, partition: int, records: Sequence[LogRecord]) -> None:
         valid = list(_valid(records))
         self.verdict.void += sum(not r.key.startswith(b"~claim") for r in records) - len(valid)
+        self._asked = Asked(self._evidence.limits, self._evidence.halts)
         for record, body in valid:
             if record.key == b"~undelivered":
                 self.undelivered.add((_slot(body), partition))
             elif not record.key.startswith(b"~"):
                 self._take(partition, record, body)
+        self._check_marks(self._evidence.state.get(partition, ()))
+
+    def _check_marks(self, state: Sequence[LogRecord]) -> None:
+        """A mark names the very place where the user's signal with that sequence lies."""
+        for record in state:
+            if record.key.startswith(b"~mark:"):
+                mark = orjson.loads(record.value or b"")
+                if (mark["user_id"], mark["sequence"], mark["offset"]) not in self._places:
+                    self._complain(f"astray: a mark says {mark}")
 
     def _take(self, partition: int, record: LogRecord, body: dict[str, Any]) -> None:
         user, slot, place = body["user_id"], _slot(body), f"{partition}/{record.offset}"
         if record.key.decode() != user or self._evidence.partition_of(user) != partition:
             self._complain(f"misdelivered: {place} with key {record.key!r} is for {user}")
+        self._places.add((user, body["sequence"], record.offset))
         last = self._sequence.get(user, 0)
         if body["sequence"] <= last:
             self.verdict.repeated += 1
@@ -128,6 +148,8 @@ class _Reader:
         if body["sequence"] != last + 1:
             self._complain(f"gap: {place} has sequence {body['sequence']} of {user} after {last}")
         self._sequence[user] = body["sequence"]
+        self.verdict.asked += body["kind"] != "abstain"
+        self.verdict.complaints += self._asked.take(body)
         self._accept(slot, (user, body["account_id"]), record, body)
 
     def _accept(self, slot: Slot, account: Account, record: LogRecord, body: dict[str, Any]) -> None:

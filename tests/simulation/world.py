@@ -1,6 +1,6 @@
 """A simulated world: shipped workers on the memory bus and virtual time, and everything that may go wrong.
 
-One seed is one history. Faults are drawn for `TROUBLE_S` seconds, then all is mended and what is owed must
+One seed is one history. Faults are drawn for a while, then all is mended and what is owed must
 be settled before the end.
 """
 
@@ -17,8 +17,9 @@ from deployments.fanout.config import WorkerConfig
 from deployments.fanout.worker import FanoutWorker
 from deployments.forecaster.config import WorkerConfig as ForecastConfig
 from deployments.forecaster.worker import ForecastWorker
-from messaging.memory import MemoryBus, MemoryFeed, MemoryLog, MemoryMarket, Process
+from messaging.memory import MemoryBroadcast, MemoryBus, MemoryFeed, MemoryLog, MemoryMarket, Process
 from messaging.ports import LogRecord, Record
+from messaging.subjects import HALT_SUBJECT
 from messaging.topics import (
     CONTROL,
     PREDICTIONS,
@@ -27,10 +28,12 @@ from messaging.topics import (
     SUBSCRIPTIONS,
     partition_of,
 )
+from models.halt import Halt, HaltScope
 from models.metrics import MemoryMeter
 from models.principal import Tier
 from models.strategy import Strategy
 from models.subscription import RiskSettings, Subscription
+from tests.simulation.asked import HaltSpan
 from tests.simulation.faults import DELAY_S, PARTITIONS, Trouble
 from tests.simulation.judge import Evidence, Verdict, judge
 from tests.simulation.market import DistantRouter, Playback, play
@@ -43,7 +46,15 @@ STRATEGIES: Final = tuple(
     for name in ("alpha", "beta")
 )
 USERS: Final = tuple(f"user-{number}" for number in range(10))
-TROUBLE_S: Final = 30.0
+LIMITS: Final = {
+    user: RiskSettings(
+        max_signals_per_minute=3 if number % 3 == 1 else None, max_exposure=0.3 if number % 4 == 2 else None
+    )
+    for number, user in enumerate(USERS)
+}
+LONG_BELOW: Final = 100
+TROUBLE_S: Final = (30.0, 10.0)
+"""Of the first seeds, and of the many others."""
 CALM_S: Final = 25.0
 SETTLED_S: Final = 15.0
 """After so long without faults nobody has a reason to claim."""
@@ -91,6 +102,7 @@ class World:
     def __init__(self, seed: int, *, trouble: bool = True) -> None:
         self.rng = Random(f"world-{seed}")
         self.trouble = trouble
+        self.trouble_s = TROUBLE_S[0] if seed < LONG_BELOW else TROUBLE_S[1]
         self.trace: list[str] = []
         self.log = MemoryLog(
             Random(f"broker-{seed}"),
@@ -107,10 +119,11 @@ class World:
             symbols=SYMBOLS,
             begin_s=2.0,
             period_s=period_ms / 1000,
-            count=20,
+            count=20 if seed < LONG_BELOW else 8,
         )
         self.market = MemoryMarket(Random(f"market-{seed}"))
         self._seed = seed
+        self.halts: list[HaltSpan] = []
         self._history: list[tuple[int, tuple[str, str], str, str, bool]] = []
         self._born = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -135,7 +148,7 @@ class World:
         self.background(play(self.playback, feed, clock=self.clock, rng=rng))
         trouble = Trouble(self)
         if self.trouble:
-            await trouble.run(TROUBLE_S)
+            await trouble.run(self.trouble_s)
         trouble.mend()
         for kind in (self.forecaster, self.fanout):
             self.spawn(kind)
@@ -144,7 +157,7 @@ class World:
 
     def evidence(self) -> Evidence:
         """What the judge gets to see."""
-        calm_s = (TROUBLE_S if self.trouble else 0.0) + SETTLED_S
+        calm_s = (self.trouble_s if self.trouble else 0.0) + SETTLED_S
         return Evidence(
             predictions=self.records(PREDICTIONS.name, PREDICTIONS.partitions),
             signals=self.records(SIGNALS.name, PARTITIONS),
@@ -153,6 +166,9 @@ class World:
             probes=self.probes,
             partition_of=lambda user: partition_of(user.encode(), PARTITIONS),
             calm_from_ns=START_NS + int(calm_s * 1e9),
+            limits=LIMITS,
+            halts=self.halts,
+            state=self.records(SIGNAL_STATE.name, PARTITIONS),
         )
 
     def _judged(self) -> Verdict:
@@ -180,6 +196,7 @@ class World:
             rng=Random(f"{name}-{self._seed}"),
             meter=MemoryMeter(),
             config=WorkerConfig(name=name, lookback_s=10.0),
+            broadcast=MemoryBroadcast(self.market, bus.process),
         )
 
     def forecaster(self, bus: MemoryBus, name: str) -> ForecastWorker:
@@ -246,13 +263,41 @@ class World:
             symbol=symbol,
             tier=Tier.PRO,
             entitled_until_ns=START_NS * 2,
-            risk=RiskSettings(scale=self.rng.choice((0.0, 0.5, 1.0))),
+            risk=LIMITS[user].model_copy(update={"scale": self.rng.choice((0.0, 0.5, 1.0))}),
         )
         value = subscription.model_dump_json(by_alias=True).encode() if on else None
         now_ms = self.clock() // 1_000_000
         partition = partition_of(user.encode(), PARTITIONS)
         self.log.partition(SUBSCRIPTIONS.name, partition).land([Record(subscription.key(), value)], now_ms)
         self._history.append((now_ms, (user, account), strategy, symbol, on))
+
+    # Operators
+
+    def halt(self) -> None:
+        """Halt somebody or something for a while; half of the time NATS tells of it too."""
+        scope, halted = self.rng.choice(self._haltable())
+        now_ns, seconds = self.clock(), self.rng.uniform(0.5, 8.0)
+        halt = Halt(scope=scope, id=halted, reason="simulated", by="operator", at_ns=now_ns)
+        if any((span.scope, span.id) == (scope, halted) and span.to_ns > now_ns for span in self.halts):
+            return
+        self.halts.append(HaltSpan(scope, halted, now_ns, now_ns + int(seconds * 1e9)))
+        value = halt.model_dump_json(by_alias=True).encode()
+        if self.rng.random() < 0.5:
+            self.market.tell(HALT_SUBJECT, value)
+        self._control(Record(halt.key(), value))
+        self.later(seconds, lambda: self._control(Record(halt.key(), None)))
+
+    def _haltable(self) -> list[tuple[HaltScope, str]]:
+        return [
+            (HaltScope.ALL, "*"),
+            (HaltScope.TENANT, "t"),
+            (HaltScope.MODEL, "ridge@1"),
+            (HaltScope.STRATEGY, STRATEGIES[0].ref),
+            (HaltScope.USER, self.rng.choice(USERS)),
+        ]
+
+    def _control(self, record: Record) -> None:
+        self.log.partition(CONTROL.name, 0).land([record], self.clock() // 1_000_000)
 
     def records(self, topic: str, partitions: int) -> dict[int, list[LogRecord]]:
         return {partition: self.log.partition(topic, partition).records for partition in range(partitions)}
