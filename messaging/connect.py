@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from messaging.config import KafkaConfig, NatsConfig
 from messaging.kafka import KafkaBus
+from messaging.kafka.quiet import keep_quiet
 from messaging.nats import NatsBroadcast, NatsFeed
 from messaging.ports import Broadcast, EventBus, MarketFeed
 from models.metrics import Meter
@@ -13,6 +14,7 @@ async def open_bus(config: KafkaConfig, *, client_id: str, meter: Meter | None =
     """A bus whose cluster has answered; BrokerUnavailable names the address if it does not. What the cluster
     denies is counted on the meter.
     """
+    keep_quiet()
     bus = KafkaBus(config, client_id, meter)
     try:
         await bus.ping(timeout_s=config.request_timeout_ms / 1000)

@@ -66,7 +66,7 @@ class LocalHub:
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         http = self._settings.http
         serve.start(http_options=HTTPOptions(host=http.host, port=http.port))
-        self._deploy()
+        self.deploy()
 
     def owners(self, deployment: str) -> list[dict[str, Any]]:
         """The status of every replica of `Forecaster` or `Fanout`."""
@@ -97,8 +97,11 @@ class LocalHub:
             serve.shutdown()  # type: ignore[no-untyped-call]
             ray.shutdown()
 
-    def _deploy(self) -> None:
-        """Deploy in a thread of its own, so that the progress line can tell what is still missing."""
+    def deploy(self) -> None:
+        """Deploy the application; on one that runs, replace its replicas a few at a time.
+
+        In a thread of its own, so that the progress line can tell what is still missing.
+        """
         failure: list[BaseException] = []
         running = threading.Thread(target=self._run, args=(failure,), daemon=True)
         running.start()

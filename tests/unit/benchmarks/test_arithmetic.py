@@ -9,9 +9,11 @@ import pytest
 from benchmarks import crowd
 from benchmarks.fanout import last_of_each, partitions_of
 from benchmarks.fanout_peers import PARTITIONS
+from benchmarks.handover import Window, Written, silences_s
 from benchmarks.harness import percentile, spread
 from benchmarks.kafka_only import Recorded
 from benchmarks.recorded import RecordedSlot, latest, stage_medians_ms
+from benchmarks.resident import Resident, name_of
 from messaging.ports import LogRecord
 from messaging.topics import SIGNALS
 from signals.encoding import decode_owed, encode, slot_id
@@ -84,3 +86,39 @@ def test_a_spread_is_a_share_whichever_is_larger(first: list[float], second: lis
 def test_a_percentile_lies_between_its_neighbours() -> None:
     """Linear, as everywhere else in the figures."""
     assert percentile([0.0, 10.0], 99) == pytest.approx(9.9)
+
+
+def test_memory_is_compared_process_by_process() -> None:
+    """Who was not there in both spans does not count; of equal names the worst does."""
+    resident = Resident()
+    for at_s, held in ((1.0, {1: 100, 2: 100, 3: 50}), (2.0, {1: 100, 2: 200, 4: 50})):
+        resident.samples.append((at_s, {pid: ("Fanout", size) for pid, size in held.items()}))
+
+    assert resident.growth((1.0, 2.0), (2.0, 3.0)) == {"Fanout": 2.0}
+    assert resident.held_mb((2.0, 3.0)) == {"Fanout": pytest.approx(350e-6)}
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (["ray::ServeReplica:hub:pool-light"], "pool-light"),
+        (["ray::ServeController.listen_for_change()"], "ServeController"),
+        (["/usr/bin/java", "-cp", "x/*", "kafka.Kafka", "server.properties"], "kafka"),
+        (["/usr/bin/python", "-u", "/lib/ray/dashboard/agent.py", "--port=1"], "agent"),
+        (["/lib/ray/core/src/ray/gcs/gcs_server", "--log"], "gcs_server"),
+    ],
+)
+def test_processes_are_called_what_people_call_them(command: list[str], name: str) -> None:
+    """Replicas by deployment, servers by what they are."""
+    assert name_of(command) == name
+
+
+def test_silence_is_the_longest_pause_that_touches_the_window() -> None:
+    """Of any partition, less the period; pauses elsewhere do not count."""
+    written = Written()
+    written.first_ms[0] = {1: 0, 2: 100, 3: 1_600, 4: 1_700}
+    written.first_ms[1] = {1: 0, 2: 100, 3: 200}
+    windows = [Window("killed", 50, 150), Window("added", 1_650, 1_690)]
+
+    assert silences_s(windows, written) == {"killed": [pytest.approx(1.4)], "added": [pytest.approx(0.0)]}
+    assert written.lost(4) == 4 * SIGNALS.partitions - 7
