@@ -10,12 +10,13 @@ import pytest
 from tests.support.scene.crew import Role
 from tests.support.scene.faults import workers
 from tests.support.scene.faults.fault import Fault
-from tests.support.scene.scene import Cast
+from tests.support.scene.scene import Cast, Script
 
 pytestmark = [pytest.mark.chaos, pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
-SESSION_S: Final = 6.0
 KILLED_S: Final = 8.0
 """Until others have taken over from a worker that died: the session, and the claims and restores after it."""
+HAND_OVER_S: Final = 0.5
+BAR_S: Final = 0.5
 TWO: Final = Cast(forecasters=2, fanouts=2)
 NO_OWNER: Final = "hub_undelivered_total{no_owner}"
 
@@ -71,9 +72,21 @@ async def test_workers_cost_a_take_over_and_nothing_else(
 
 
 @pytest.mark.parametrize("role", list(Role))
-async def test_a_worker_that_is_asked_to_end_hands_over_within_half_a_second(
-    role: Role, happened: Callable[[Fault], Awaitable[None]]
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [("asked to end, another one ready", workers.stopped), ("scaled 1 -> 3 -> 1", workers.scaled)],
+)
+async def test_who_is_asked_to_end_hands_over_within_half_a_second(
+    role: Role, name: str, change: Callable[[Role], Script], happened: Callable[[Fault], Awaitable[None]]
 ) -> None:
-    """Nobody waits for longer than half a second more than for the next bar."""
-    name = f"{role} asked to end, another one ready"
-    await happened(Fault(name, workers.stopped(role), seconds=30, cast=TWO, available=0.99, recovery_s=1.0))
+    """Nobody waits longer than that beyond the half second from one bar to the next."""
+    await happened(
+        Fault(
+            f"{role} {name}",
+            change(role),
+            seconds=40,
+            available=0.99,
+            recovery_s=BAR_S + HAND_OVER_S,
+            silence_s=BAR_S + HAND_OVER_S,
+        )
+    )

@@ -17,7 +17,8 @@ ALONE: Final = Cast()
 @dataclass(frozen=True)
 class Fault:
     """`available`: floor of the share that must be delivered in time. `recovery_s`: bound, from when the
-    fault is over. `sign`: a count that must have told an operator. `judge` asserts what else must hold.
+    fault is over. `silence_s`: bound of the longest silence of any user. `sign`: a count that must have told
+    an operator. `judge` asserts what else must hold.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Fault:
     available: float
     recovery_s: float
     cast: Cast = ALONE
+    silence_s: float = float("inf")
     sign: str = ""
     judge: Judge = lambda _scene, _outcome: None
 
@@ -39,4 +41,5 @@ class Fault:
     def check(self, outcome: Outcome) -> None:
         """Assert the ledger, the floors and the sign."""
         outcome.check(available=self.available, recovery_s=self.recovery_s)
+        assert outcome.longest_silence_s <= self.silence_s, outcome.row()
         assert not self.sign or outcome.seen.signs.get(self.sign, 0) > 0, outcome.seen

@@ -43,6 +43,23 @@ def frozen(role: Role, seconds: float) -> Script:
     return script
 
 
+def scaled(role: Role) -> Script:
+    """One worker, then three, then one again, and not the one that began."""
+
+    async def script(scene: Scene) -> None:
+        await scene.go_on(BEGIN_S)
+        leaving = [*scene.crew.of(role), scene.crew.recruit(role)]
+        scene.crew.recruit(role)
+        await scene.ready()
+        await scene.go_on(BEGIN_S)
+        for name in leaving:
+            scene.crew.stop(name)
+            scene.mended()
+            await scene.go_on(BEGIN_S)
+
+    return script
+
+
 def stopped(role: Role) -> Script:
     """A worker is asked to end, when a newcomer stands ready to take its place."""
 
