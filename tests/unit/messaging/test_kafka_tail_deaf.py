@@ -10,7 +10,9 @@ import pytest
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from messaging.config import KafkaConfig
+from messaging.denials import Denials
 from messaging.kafka import reader
+from messaging.kafka.caller import Caller
 from tests.support.virtual_loop import run_virtual
 
 WITHIN_S = 15.0
@@ -82,7 +84,8 @@ def follow(
     monkeypatch.setattr(reader, "kill_consumer", killed)
 
     async def run() -> tuple[list[tuple[int, float]], int]:
-        tail = reader.KafkaTail(KafkaConfig(bootstrap="h:1"), "c", "t", {0: 0, 1: 0})
+        caller = Caller(KafkaConfig(bootstrap="h:1"), "c", Denials("kafka", None))
+        tail = reader.KafkaTail(caller, "t", {0: 0, 1: 0})
         tail.hold(hold)
         seen = await _offsets(tail, partition=1, until_s=60.0)
         return seen, tail.replaced
