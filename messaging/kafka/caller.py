@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Final
 
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
@@ -13,6 +14,9 @@ from messaging.denials import Denials
 from messaging.kafka.client import new_admin
 from messaging.kafka.failures import translated
 from models.errors import AccessDenied, BrokerUnavailable
+
+_WHY_S: Final = 3.0
+"""How much longer a question without an answer may take for it to be known why there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class Caller:
         """Whether the cluster answers now, and says that the topic is not for this principal to see."""
         admin = new_admin(self.config, f"{self.client_id}-denied")
         try:
-            async with translated("look for denials", timeout_s=self.patience_s, denials=self.denials):
+            async with translated("look for denials", timeout_s=_WHY_S, denials=self.denials):
                 await admin.start()
                 (described,) = await admin.describe_topics([topic])
         except (BrokerUnavailable, KafkaError, ValueError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer
@@ -121,7 +122,7 @@ class KafkaTail:
         fetched: dict[TopicPartition, list[ConsumerRecord]] = {}
         try:
             patience_s = max_wait_s + self._caller.patience_s
-            async with self._caller.asking(f"follow {self._topic}", timeout_s=patience_s):
+            async with self._asking(timeout_s=patience_s):
                 consumer = await self._ready()
                 fetched = await consumer.getmany(timeout_ms=int(max_wait_s * 1000))
                 self._positions = {place: await consumer.position(place) for place in self._positions}
@@ -158,6 +159,9 @@ class KafkaTail:
             await self.start()
         return self._consumer
 
+    def _asking(self, timeout_s: float | None = None) -> AbstractAsyncContextManager[None]:
+        return self._caller.asking(f"follow {self._topic}", about=self._topic, timeout_s=timeout_s)
+
     async def _stands_still(self, consumer: AIOKafkaConsumer) -> bool:
         """Whether the log went on without it. One that gets no answer to that is given up, too."""
         now_s = asyncio.get_running_loop().time()
@@ -166,7 +170,7 @@ class KafkaTail:
         self._looked_s = now_s
         positions = {place: at for place, at in self._positions.items() if place not in self._held}
         try:
-            async with self._caller.asking(f"follow {self._topic}", about=self._topic):
+            async with self._asking():
                 ends = await consumer.end_offsets(list(positions))
         except BrokerUnavailable:
             await self.close()

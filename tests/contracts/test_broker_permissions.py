@@ -70,7 +70,7 @@ async def logged_in(
     kafka: PermittedKafka, access: Access, *, meter: MemoryMeter | None = None
 ) -> AsyncIterator[EventBus]:
     """A bus as this principal."""
-    config = kafka.config(access.principal, request_timeout_ms=5000)
+    config = kafka.config(access.principal, request_timeout_ms=2500)
     bus = await open_bus(config, client_id=access.principal, meter=meter)
     try:
         yield bus
@@ -85,6 +85,17 @@ async def _may(trial: Awaitable[object]) -> bool:
     except (AccessDenied, AppendDenied):
         return False
     return True
+
+
+async def _some_at_a_time(trials: Sequence[Awaitable[bool]]) -> list[bool]:
+    """What became of each; a slow machine does not get all their connections at once."""
+    turns = asyncio.Semaphore(4)
+
+    async def in_turn(trial: Awaitable[bool]) -> bool:
+        async with turns:
+            return await trial
+
+    return await asyncio.gather(*map(in_turn, trials))
 
 
 async def _read(bus: EventBus, topic: str) -> list[bytes | None]:
@@ -114,7 +125,7 @@ class TestEachPrincipal:
         """And nothing else, whether it can see the topic or not."""
         names = [*(topic.name for topic in TOPICS), FOREIGN]
         async with logged_in(kafka, access) as bus:
-            found = await asyncio.gather(*(_may(_read(bus, name)) for name in names))
+            found = await _some_at_a_time([_may(_read(bus, name)) for name in names])
 
         assert {name for name, may in zip(names, found, strict=True) if may} == {
             topic.name for topic in access.reads
@@ -133,7 +144,7 @@ class TestEachPrincipal:
         groups = [*(group.name for group in GROUPS), f"{READER_GROUPS}one", FOREIGN]
         topic = next(iter(access.reads)).name
         async with logged_in(kafka, access) as bus:
-            found = await asyncio.gather(*(_may(_join(bus, group, topic)) for group in groups))
+            found = await _some_at_a_time([_may(_join(bus, group, topic)) for group in groups])
 
         joined = {group for group, may in zip(groups, found, strict=True) if may}
         assert joined == {group for group in groups if _is_own(access, group)}
@@ -175,7 +186,7 @@ async def test_a_reader_cannot_forge_a_claim(kafka: PermittedKafka) -> None:
     claim = Record(CLAIM_KEY, encode(Claim(owner="thief", nonce="n", claimed_ns=1)))
     async with logged_in(kafka, READER) as bus:
         before = await bus.bounds(SIGNALS.name, 0)
-        with pytest.raises(AccessDenied, match="hub-reader"):
+        with pytest.raises(AppendDenied, match="hub-reader"):
             await _write(bus, SIGNALS.name, [claim])
         plain = kafka.config(READER.principal).model_copy(update={"idempotent": False})
         thief = KafkaBus(plain, "thief")
