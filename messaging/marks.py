@@ -1,4 +1,5 @@
-"""Where in its partition a user's signals and events lie: the marks of `user.signal_state`, folded.
+"""Where in its partition a user's signals and events lie: the marks of `user.signal_state` and of
+`user.event_marks`, folded.
 
 A mark is a hint. What lies at its offset may have been removed by retention, so whoever starts there looks at
 what it finds first. Marks may also be missing: then the claims of the newest checkpoints are all there is.
@@ -16,7 +17,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from messaging.ports import EventBus, LogRecord
-from messaging.topics import SIGNAL_STATE
+from messaging.topics import SIGNAL_STATE, Topic
 from models.events import CHECKPOINT_KEY, MARK_EVERY, MARK_PREFIX, MARKS_KEPT, Checkpoint, SequenceMark
 from models.user_event import EVENT_MARK_PREFIX, EventMark
 
@@ -102,13 +103,14 @@ class PartitionMarks:
 
 
 class SignalMarks:
-    """The marks of the partitions that were asked about, read on when they are asked about again.
+    """The marks of the partitions of `topic` that were asked about, read on when they are asked about again.
 
     At most `most_users` are held; beyond that the partitions go that were asked about longest ago.
     """
 
-    def __init__(self, bus: EventBus, *, most_users: int = MOST_USERS) -> None:
+    def __init__(self, bus: EventBus, topic: Topic = SIGNAL_STATE, *, most_users: int = MOST_USERS) -> None:
         self._bus = bus
+        self._topic = topic.name
         self._most_users = most_users
         self._held: OrderedDict[int, PartitionMarks] = OrderedDict()
 
@@ -124,10 +126,10 @@ class SignalMarks:
 
     async def _read_on(self, held: PartitionMarks, partition: int) -> None:
         now_s = asyncio.get_running_loop().time()
-        first, stop = await self._bus.bounds(SIGNAL_STATE.name, partition)
+        first, stop = await self._bus.bounds(self._topic, partition)
         start = max(first, held.position)
         if start < stop:
-            async for records in self._bus.read(SIGNAL_STATE.name, partition, start, stop):
+            async for records in self._bus.read(self._topic, partition, start, stop):
                 held.apply(records)
         held.position, held.read_s = stop, now_s
 

@@ -15,6 +15,7 @@ from messaging.subjects import ALL_BARS, ALL_TICKS, BARS_STREAM, CLOCK_SUBJECT, 
 from messaging.topics import (
     CONTROL,
     DECISIONS,
+    EVENT_MARKS,
     FANOUT,
     FORECASTER,
     MODELS,
@@ -62,14 +63,16 @@ class Access:
     market: MarketAccess | None = None
 
 
+_EVENTS: Final = (EVENT_MARKS, *USER_EVENTS)
+
 Room = Literal["gateway", "registry", "forecaster", "fanout", "stream"]
 
 ROOMS: Final[dict[Room, Access]] = {
     "gateway": Access(
         "hub-gateway",
         "the HTTP API",
-        reads=(MODELS, PREDICTIONS, SUBSCRIPTIONS, SIGNALS, SIGNAL_STATE, CONTROL, *USER_EVENTS),
-        owns=(SUBSCRIPTIONS, DECISIONS, CONTROL, *USER_EVENTS),
+        reads=(MODELS, PREDICTIONS, SUBSCRIPTIONS, SIGNALS, SIGNAL_STATE, CONTROL, *_EVENTS),
+        owns=(SUBSCRIPTIONS, DECISIONS, CONTROL, *_EVENTS),
         market=MarketAccess(publishes=(HALT_SUBJECT,), hears=(HALT_SUBJECT,), follows=(BARS_STREAM,)),
     ),
     "registry": Access(

@@ -73,6 +73,10 @@ SIGNAL_STATE: Final = Topic(
     "user.signal_state", 24, _compacted(segment_mib=8), "checkpoint, or mark; partition as in user.signals"
 )
 """Who asks for marks reads a partition from its beginning, so little of it is left for compaction to come."""
+EVENT_MARKS: Final = Topic(
+    "user.event_marks", 24, _compacted(segment_mib=8), "mark; partition as in the topics of user events"
+)
+"""Beside the marks of signals, because whoever writes those could write a checkpoint."""
 CONTROL: Final = Topic("hub.control", 1, _compacted(segment_mib=1), "scope, id of a halt")
 
 USER_AUTH: Final = Topic("user.auth", 24, _kept(90), "user_id")
@@ -111,6 +115,7 @@ TOPICS: Final = (
     SIGNALS,
     SIGNALS_DLQ,
     SIGNAL_STATE,
+    EVENT_MARKS,
     CONTROL,
     *USER_EVENTS,
 )

@@ -64,7 +64,7 @@ class UserEvent(Frozen):
 
 class EventMark(Frozen):
     """Says that among the `EVENT_WINDOW` offsets from `offset` of a user's partition of `topic` lies an event
-    of the user. Value of `user.signal_state`; writing it twice changes nothing.
+    of the user. Value of `user.event_marks`; writing it twice changes nothing.
     """
 
     schema_: Literal["hub.event-mark/1"] = Field("hub.event-mark/1", alias="schema")

@@ -30,6 +30,7 @@ from messaging.connect import make_broadcast, open_bus, open_feed
 from messaging.marks import SignalMarks
 from messaging.ports import Broadcast, EventBus, MarketFeed
 from messaging.publisher import Publisher
+from messaging.topics import EVENT_MARKS
 from models.metrics import Meter
 from storage.memory import MemoryFastStore
 from storage.ports import FastStore
@@ -105,7 +106,9 @@ async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
             subscriptions=writer,
             subscribed=SubscriptionReader(to.bus),
             backfill=SignalBackfill(to.bus, UserSignals(to.bus, marks)),
-            events=UserEvents(to.bus, publisher, marks, clock=time.time_ns, rng=rng, meter=meter),
+            events=UserEvents(
+                to.bus, publisher, SignalMarks(to.bus, EVENT_MARKS), clock=time.time_ns, rng=rng, meter=meter
+            ),
             halts=halts,
             health=_health(config, to, routing, limiter=limiter, publisher=publisher),
             strategies={strategy.ref: strategy for strategy in config.strategies},

@@ -1,7 +1,7 @@
 """User events: saved through the publisher, read back from Kafka where marks say that a user's events lie.
 
 A log has no index. So a save is done when the event is in its topic and a mark of the window it landed in is
-in `user.signal_state`, once per user, topic and window; a read looks at marked windows alone, and at one
+in `user.event_marks`, once per user, topic and window; a read looks at marked windows alone, and at one
 window's worth of records a page. A mark is written after its event, so a reader that has come to the end is
 sent back by the few seconds in which a mark may still be missing.
 """
@@ -19,7 +19,7 @@ from deployments.gateway.event_pages import EventPage, Page, marked_ranges
 from messaging.marks import SignalMarks
 from messaging.ports import EventBus, Record
 from messaging.publisher import Place, Publisher
-from messaging.topics import SIGNAL_STATE, partition_of
+from messaging.topics import EVENT_MARKS, partition_of
 from models.base import Frozen
 from models.errors import AppendUnknown, MessagingError
 from models.metrics import Meter
@@ -100,7 +100,7 @@ class UserEvents:
             return
         mark = EventMark(user_id=event.user_id, topic=place.topic, offset=window)
         record = Record(event_mark_key(*key, window), mark.model_dump_json(by_alias=True).encode())
-        home = Place(SIGNAL_STATE.name, place.partition)
+        home = Place(EVENT_MARKS.name, place.partition)
         try:
             await self._publisher.publish(event.tenant_id, home, record, timeout_s=SAVE_S)
         except MessagingError as error:
@@ -149,4 +149,4 @@ class UserEvents:
 
 def _home(topic: str, user_id: str) -> Place:
     """A user has one partition, the same in every topic of users."""
-    return Place(topic, partition_of(user_id.encode(), SIGNAL_STATE.partitions))
+    return Place(topic, partition_of(user_id.encode(), EVENT_MARKS.partitions))

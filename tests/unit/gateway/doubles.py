@@ -32,7 +32,7 @@ from deployments.router.recorder import Recorder
 from messaging.marks import SignalMarks
 from messaging.memory import MemoryBroadcast, MemoryBus, MemoryFeed, MemoryLog, MemoryMarket, Process
 from messaging.publisher import Publisher
-from messaging.topics import create_topics
+from messaging.topics import EVENT_MARKS, create_topics
 from models.answer import Answer
 from models.card import Bounded, Calibration, Evidence, ModelCard, ModelContract, ModelKey, ModelStatus
 from models.decision import Decision, Promise
@@ -307,7 +307,9 @@ async def make_hub(
         "subscriptions": SubscriptionWriter(bus),
         "subscribed": SubscriptionReader(bus),
         "backfill": SignalBackfill(bus, UserSignals(bus, marks)),
-        "events": UserEvents(bus, publisher, marks, clock=clock, rng=rng, meter=meter),
+        "events": UserEvents(
+            bus, publisher, SignalMarks(bus, EVENT_MARKS), clock=clock, rng=rng, meter=meter
+        ),
         "health": Health(bus=bus, readiness=Readiness(lambda: True, lambda: True), probes={}),
         "strategies": {STRATEGY.ref: STRATEGY},
         "meter": meter,

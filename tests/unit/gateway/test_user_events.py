@@ -14,7 +14,7 @@ from messaging.marks import SignalMarks
 from messaging.memory import MemoryBus
 from messaging.ports import LogRecord, Record
 from messaging.publisher import Place, Publisher, PublisherConfig, QueueLimits
-from messaging.topics import SIGNAL_STATE, USER_EVENTS, partition_of
+from messaging.topics import EVENT_MARKS, USER_EVENTS, partition_of
 from models.errors import AppendRefused, AppendUnknown, QueueFull
 from models.user_event import (
     EVENT_KINDS,
@@ -53,7 +53,7 @@ BODIES: dict[DataType, tuple[str, dict[str, Any]]] = {
     ),
 }
 SERVICE: dict[str, Any] = {"roles": ["service"]}
-HOME = partition_of(b"alice", SIGNAL_STATE.partitions)
+HOME = partition_of(b"alice", EVENT_MARKS.partitions)
 
 
 def order(**facts: Any) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def land_mark(hub: TestHub, offset: int) -> None:
     record = Record(
         event_mark_key("alice", "user.commands", offset), mark.model_dump_json(by_alias=True).encode()
     )
-    hub.log.partition(SIGNAL_STATE.name, HOME).land([record], 0)
+    hub.log.partition(EVENT_MARKS.name, HOME).land([record], 0)
 
 
 def test_the_table_names_the_founding_topics() -> None:
@@ -119,7 +119,7 @@ def test_the_table_names_the_founding_topics() -> None:
     topics = {topic.name: topic for topic in USER_EVENTS}
 
     assert {kind.topic for kind in EVENT_KINDS.values()} == set(topics)
-    assert {topic.partitions for topic in topics.values()} == {SIGNAL_STATE.partitions}
+    assert {topic.partitions for topic in topics.values()} == {EVENT_MARKS.partitions}
     for kind in EVENT_KINDS.values():
         assert ("compact" in topics[kind.topic].policy["cleanup.policy"]) == (kind.part is not None)
 
@@ -296,7 +296,7 @@ async def test_a_page_reads_marked_windows_and_nothing_else(hub: TestHub) -> Non
     events = UserEvents(
         bus,
         await Publisher.open(bus, name="p", meter=hub.meter),
-        SignalMarks(bus),
+        SignalMarks(bus, EVENT_MARKS),
         clock=hub.clock,
         rng=hub.services.rng,
         meter=hub.meter,
@@ -381,7 +381,7 @@ def fresh(hub: TestHub, publisher: Publisher | None = None) -> UserEvents:
     return UserEvents(
         hub.bus,
         publisher or hub.publisher,
-        SignalMarks(hub.bus),
+        SignalMarks(hub.bus, EVENT_MARKS),
         clock=hub.clock,
         rng=hub.services.rng,
         meter=hub.meter,
@@ -399,7 +399,7 @@ class Markless(Publisher):
     takes_marks = False
 
     async def publish(self, tenant: str, place: Place, record: Record, **options: Any) -> int:
-        if place.topic == SIGNAL_STATE.name and not self.takes_marks:
+        if place.topic == EVENT_MARKS.name and not self.takes_marks:
             raise AppendRefused("the broker refuses")
         return await super().publish(tenant, place, record, **options)
 

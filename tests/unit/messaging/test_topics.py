@@ -58,6 +58,7 @@ def test_the_contract_is_the_documented_one() -> None:
         "user.signals": 24,
         "user.signals.dlq": 24,
         "user.signal_state": 24,
+        "user.event_marks": 24,
         "hub.control": 1,
         "user.auth": 24,
         "user.settings": 24,
@@ -71,6 +72,7 @@ def test_the_contract_is_the_documented_one() -> None:
     assert {topic.name for topic in TOPICS if topic.policy["cleanup.policy"] == "compact"} == {
         "user.subscriptions",
         "user.signal_state",
+        "user.event_marks",
         "hub.control",
         "user.settings",
     }
