@@ -1,9 +1,9 @@
 """How long users are without signals when a worker is added, stopped, killed or frozen.
 
-Two workers share 1,000 users; a prediction is due ten times a second. A third worker joins, is stopped
+Two workers share 240 users; a prediction is due ten times a second. A third worker joins, is stopped
 (SIGTERM), one of the others is killed (-9) and replaced, and one is frozen for longer than its session. The
-silence of an event is the longest pause that any partition's users had around it in Kafka's own times, less
-the tenth of a second that lies between predictions anyway. The peers do the same work the plain way: a group
+silence of an event is the longest pause of any partition's users from then on, in Kafka's own times, less the
+tenth of a second that lies between predictions anyway. The peers do the same work the plain way: a group
 that consumes, projects, produces and commits, with aiokafka's session settings and with ours. What they lose
 or write twice stands beside it; of ours, what no reader would accept does not count as written.
 
@@ -42,7 +42,7 @@ from serve_app.servers.apache_kafka import apache_kafka
 from signals.encoding import encode
 
 REPEATS: Final = int(os.environ.get("HANDOVER_REPEATS", "3"))
-USERS: Final = 1_000
+USERS: Final = 240
 PERIOD_S: Final = 0.1
 OUR_SESSION_S: Final = 6.0
 SETTLE_S: Final = 4.0
@@ -73,14 +73,17 @@ class Written:
     excused: int = 0
 
     def silence_s(self, window: Window) -> float:
-        """The longest pause of any partition that touches the window, less the period."""
+        """The longest pause of any partition that began in the window, or with the last signal before it,
+        less the period. So a pause counts for one event alone.
+        """
+        from_ms = window.from_ms - 1.5 * PERIOD_S * 1000
         pauses = [
             later - one
             for times in self.first_ms.values()
             for one, later in pairwise(sorted(times.values()))
-            if later > window.from_ms and one < window.to_ms
+            if from_ms <= one < window.to_ms
         ]
-        return max(0.0, max(pauses) / 1000 - PERIOD_S)
+        return max(0.0, max(pauses, default=0) / 1000 - PERIOD_S)
 
     def lost(self, slots: int) -> int:
         """How many slots are missing, counted once for each partition."""

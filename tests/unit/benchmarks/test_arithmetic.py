@@ -113,12 +113,12 @@ def test_processes_are_called_what_people_call_them(command: list[str], name: st
     assert name_of(command) == name
 
 
-def test_silence_is_the_longest_pause_that_touches_the_window() -> None:
-    """Of any partition, less the period; pauses elsewhere do not count."""
+def test_silence_is_the_longest_pause_that_begins_in_the_window() -> None:
+    """Of any partition, less the period; a pause counts for one event alone."""
     written = Written()
     written.first_ms[0] = {1: 0, 2: 100, 3: 1_600, 4: 1_700}
     written.first_ms[1] = {1: 0, 2: 100, 3: 200}
-    windows = [Window("killed", 50, 150), Window("added", 1_650, 1_690)]
+    windows = [Window("killed", 50, 150), Window("added", 1_500, 1_690)]
 
     assert silences_s(windows, written) == {"killed": [pytest.approx(1.4)], "added": [pytest.approx(0.0)]}
     assert written.lost(4) == 4 * SIGNALS.partitions - 7
