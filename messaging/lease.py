@@ -108,8 +108,10 @@ class SharedProducer:
 
     async def generation(self) -> int:
         """Wait out a rebuild and return the producer's generation: append right after, or ask again."""
-        async with self._rebuilding:
-            return self._generation
+        if self._rebuilding.locked():
+            async with self._rebuilding:
+                pass
+        return self._generation
 
     async def rebuild(self, *, seen: int) -> bool:
         """Rebuild unless that has happened since generation `seen`; True if it was done here."""

@@ -1,5 +1,4 @@
-"""Where in its partition a user's signals and events lie: the marks of `user.signal_state` and of
-`user.event_marks`, folded.
+"""Where in its partition a user's signals lie: the sequence marks of `user.signal_state`, folded.
 
 A mark is a hint. What lies at its offset may have been removed by retention, so whoever starts there looks at
 what it finds first. Marks may also be missing: then the claims of the newest checkpoints are all there is.
@@ -17,9 +16,8 @@ from typing import Final
 from pydantic import ValidationError
 
 from messaging.ports import EventBus, LogRecord
-from messaging.topics import SIGNAL_STATE, Topic
+from messaging.topics import SIGNAL_STATE
 from models.events import CHECKPOINT_KEY, MARK_EVERY, MARK_PREFIX, MARKS_KEPT, Checkpoint, SequenceMark
-from models.user_event import EVENT_MARK_PREFIX, EventMark
 
 MOST_USERS: Final = 50_000
 """Whose marks one process holds, at a kilobyte each."""
@@ -38,21 +36,18 @@ class Mark:
 
 
 class PartitionMarks:
-    """The marks of one partition up to `position`: per user a ring of `MARKS_KEPT`, as compaction does, and
-    the windows that hold events of the user, by topic.
-    """
+    """The marks of one partition up to `position`: per user a ring of `MARKS_KEPT`, as compaction does."""
 
     def __init__(self) -> None:
         self.position = 0
         self.read_s = float("-inf")
         self.reading: Final = asyncio.Lock()
         self._rings: dict[str, array[int]] = {}
-        self._windows: dict[tuple[str, str], set[int]] = {}
         self._checkpoints: deque[bytes] = deque(maxlen=_CHECKPOINTS)
 
     def __len__(self) -> int:
-        """Users with marks; those with events count once more for each topic."""
-        return len(self._rings) + len(self._windows)
+        """Users with marks."""
+        return len(self._rings)
 
     def apply(self, records: Iterable[LogRecord]) -> None:
         """Fold the next records of the partition; what cannot be read is passed over."""
@@ -60,8 +55,6 @@ class PartitionMarks:
             self.position = record.offset + 1
             if record.value and record.key.startswith(MARK_PREFIX):
                 self._note(record.value)
-            elif record.value and record.key.startswith(EVENT_MARK_PREFIX):
-                self._note_event(record.value)
             elif record.value and record.key == CHECKPOINT_KEY:
                 self._checkpoints.append(record.value)
 
@@ -70,10 +63,6 @@ class PartitionMarks:
         ring = self._rings.get(user_id, array("q"))
         pairs = sorted(zip(ring[::2], ring[1::2], strict=True))
         return [Mark(sequence, offset) for sequence, offset in pairs if sequence > 0]
-
-    def windows(self, user_id: str, topic: str) -> set[int]:
-        """First offsets of the windows of the user's partition of `topic` that hold events of the user."""
-        return set(self._windows.get((user_id, topic), ()))
 
     def claims(self) -> tuple[int, ...]:
         """The claims of `user.signals` that the newest checkpoints name."""
@@ -94,23 +83,15 @@ class PartitionMarks:
         place = mark.sequence // MARK_EVERY % MARKS_KEPT * 2
         ring[place : place + 2] = array("q", (mark.sequence, mark.offset))
 
-    def _note_event(self, value: bytes) -> None:
-        try:
-            mark = EventMark.from_record(value)
-        except ValidationError:
-            return
-        self._windows.setdefault((mark.user_id, mark.topic), set()).add(mark.offset)
-
 
 class SignalMarks:
-    """The marks of the partitions of `topic` that were asked about, read on when they are asked about again.
+    """The marks of the partitions that were asked about, read on when they are asked about again.
 
     At most `most_users` are held; beyond that the partitions go that were asked about longest ago.
     """
 
-    def __init__(self, bus: EventBus, topic: Topic = SIGNAL_STATE, *, most_users: int = MOST_USERS) -> None:
+    def __init__(self, bus: EventBus, *, most_users: int = MOST_USERS) -> None:
         self._bus = bus
-        self._topic = topic.name
         self._most_users = most_users
         self._held: OrderedDict[int, PartitionMarks] = OrderedDict()
 
@@ -126,10 +107,10 @@ class SignalMarks:
 
     async def _read_on(self, held: PartitionMarks, partition: int) -> None:
         now_s = asyncio.get_running_loop().time()
-        first, stop = await self._bus.bounds(self._topic, partition)
+        first, stop = await self._bus.bounds(SIGNAL_STATE.name, partition)
         start = max(first, held.position)
         if start < stop:
-            async for records in self._bus.read(self._topic, partition, start, stop):
+            async for records in self._bus.read(SIGNAL_STATE.name, partition, start, stop):
                 held.apply(records)
         held.position, held.read_s = stop, now_s
 

@@ -33,6 +33,15 @@ class Topic:
         """First token of the name: `hub` or `user`."""
         return self.name.partition(".")[0]
 
+    @property
+    def kept(self) -> str:
+        """For how long the broker keeps records, in words."""
+        cleanup, retention = self.policy["cleanup.policy"], self.policy.get("retention.ms", "-1")
+        age = "for ever" if retention == "-1" else f"{int(retention) // _DAY_MS} days"
+        return {"delete": age, "compact": "last of each key", "compact,delete": f"last of each key, {age}"}[
+            cleanup
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -74,7 +83,10 @@ SIGNAL_STATE: Final = Topic(
 )
 """Who asks for marks reads a partition from its beginning, so little of it is left for compaction to come."""
 EVENT_MARKS: Final = Topic(
-    "user.event_marks", 24, _compacted(segment_mib=8), "mark; partition as in the topics of user events"
+    "user.event_marks",
+    24,
+    _compacted(segment_mib=8),
+    "user, topic, block; partition as in the topics of user events",
 )
 """Beside the marks of signals, because whoever writes those could write a checkpoint."""
 CONTROL: Final = Topic("hub.control", 1, _compacted(segment_mib=1), "scope, id of a halt")

@@ -23,11 +23,10 @@ from models.event_bodies import (
     TransactionBody,
 )
 
-EVENT_MARK_PREFIX: Final = b"~event-mark:"
-EVENT_WINDOW: Final = 8_192
+EVENT_BLOCK: Final = 8_192
 """Offsets of a partition that one mark speaks for."""
-WINDOWS_KEPT: Final = 4_096
-"""Windows back from the end that can be marked; older ones give their keys away."""
+BLOCKS_KEPT: Final = 4_096
+"""Blocks back from the end that can be marked; older ones give their keys away."""
 
 EventId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{7,63}$")]
 
@@ -63,7 +62,7 @@ class UserEvent(Frozen):
 
 
 class EventMark(Frozen):
-    """Says that among the `EVENT_WINDOW` offsets from `offset` of a user's partition of `topic` lies an event
+    """Says that among the `EVENT_BLOCK` offsets from `offset` of a user's partition of `topic` lies an event
     of the user. Value of `user.event_marks`; writing it twice changes nothing.
     """
 
@@ -75,7 +74,7 @@ class EventMark(Frozen):
 
 def event_mark_key(user_id: str, topic: str, offset: int) -> bytes:
     """The compaction key of a mark."""
-    return EVENT_MARK_PREFIX + orjson.dumps([user_id, topic, offset // EVENT_WINDOW % WINDOWS_KEPT])
+    return orjson.dumps([user_id, topic, offset // EVENT_BLOCK % BLOCKS_KEPT])
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from messaging.ports import LogRecord
 from models.base import Frozen
 from models.principal import Principal
-from models.user_event import EVENT_KINDS, EVENT_WINDOW, WINDOWS_KEPT, DataType, UserEvent
+from models.user_event import BLOCKS_KEPT, EVENT_BLOCK, EVENT_KINDS, DataType, UserEvent
 
 
 class EventPage(Frozen):
@@ -54,10 +54,10 @@ class Page:
         elif record.key == self._user or b'"%b"' % self._user in record.key:
             self.dropped += 1
 
-    def came_to_end(self, windows: Collection[int], *, settled: int, end: int) -> None:
-        """All marked windows were read. The next page begins where a mark may still have been missing."""
-        tail = end - end % EVENT_WINDOW
-        whole = settled >= tail and (tail in windows or settled >= end)
+    def came_to_end(self, blocks: Collection[int], *, settled: int, end: int) -> None:
+        """All marked blocks were read. The next page begins where a mark may still have been missing."""
+        tail = end - end % EVENT_BLOCK
+        whole = settled >= tail and (tail in blocks or settled >= end)
         self.position = max(self.start, end if whole else min(settled, end))
         self._complete = True
 
@@ -71,11 +71,11 @@ class Page:
         return (event.user_id, event.tenant_id) == (me.user_id, me.tenant_id)
 
 
-def marked_ranges(windows: Collection[int], start: int, end: int) -> Iterator[tuple[int, int]]:
-    """What to read of [start, end): the marked windows in order, as far back as windows can be marked."""
-    oldest = max(start, end - end % EVENT_WINDOW - (WINDOWS_KEPT - 1) * EVENT_WINDOW)
-    for window in sorted(windows):
-        first, stop = max(window, oldest), min(window + EVENT_WINDOW, end)
+def marked_ranges(blocks: Collection[int], start: int, end: int) -> Iterator[tuple[int, int]]:
+    """What to read of [start, end): the marked blocks in order, as far back as blocks can be marked."""
+    oldest = max(start, end - end % EVENT_BLOCK - (BLOCKS_KEPT - 1) * EVENT_BLOCK)
+    for block in sorted(blocks):
+        first, stop = max(block, oldest), min(block + EVENT_BLOCK, end)
         if first < stop:
             yield first, stop
 

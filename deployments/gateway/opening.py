@@ -27,10 +27,10 @@ from deployments.router.late_meter import LateMeter
 from deployments.router.meter import RayMeter
 from deployments.router.opening import Routing
 from messaging.connect import make_broadcast, open_bus, open_feed
+from messaging.event_marks import EventMarks
 from messaging.marks import SignalMarks
 from messaging.ports import Broadcast, EventBus, MarketFeed
 from messaging.publisher import Publisher
-from messaging.topics import EVENT_MARKS
 from models.metrics import Meter
 from storage.memory import MemoryFastStore
 from storage.ports import FastStore
@@ -93,7 +93,7 @@ async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
         stack.push_async_callback(halts.close)
         publisher = await Publisher.open(to.bus, name="gateway", meter=meter)
         stack.push_async_callback(publisher.close)
-        marks = SignalMarks(to.bus)
+        marks = EventMarks(to.bus)
         services = Services(
             tokens=tokens,
             limiter=limiter,
@@ -105,10 +105,8 @@ async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
             observer=routing.observer,
             subscriptions=writer,
             subscribed=SubscriptionReader(to.bus),
-            backfill=SignalBackfill(to.bus, UserSignals(to.bus, marks)),
-            events=UserEvents(
-                to.bus, publisher, SignalMarks(to.bus, EVENT_MARKS), clock=time.time_ns, rng=rng, meter=meter
-            ),
+            backfill=SignalBackfill(to.bus, UserSignals(to.bus, SignalMarks(to.bus))),
+            events=UserEvents(to.bus, publisher, marks, clock=time.time_ns, rng=rng, meter=meter),
             halts=halts,
             health=_health(config, to, routing, limiter=limiter, publisher=publisher),
             strategies={strategy.ref: strategy for strategy in config.strategies},

@@ -1,8 +1,8 @@
 """User events: saved through the publisher, read back from Kafka where marks say that a user's events lie.
 
-A log has no index. So a save is done when the event is in its topic and a mark of the window it landed in is
-in `user.event_marks`, once per user, topic and window; a read looks at marked windows alone, and at one
-window's worth of records a page. A mark is written after its event, so a reader that has come to the end is
+A log has no index. So a save is done when the event is in its topic and a mark of the block it landed in is
+in `user.event_marks`, once per user, topic and block; a read looks at marked blocks alone, and at one
+block's worth of records a page. A mark is written after its event, so a reader that has come to the end is
 sent back by the few seconds in which a mark may still be missing.
 """
 
@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import aclosing
+from functools import lru_cache
 from random import Random
 from typing import Final
 
 from deployments.gateway.event_intake import NewEvent, checked_event, encoded
 from deployments.gateway.event_pages import EventPage, Page, marked_ranges
-from messaging.marks import SignalMarks
+from messaging.event_marks import EventMarks
 from messaging.ports import EventBus, Record
 from messaging.publisher import Place, Publisher
 from messaging.topics import EVENT_MARKS, partition_of
@@ -24,13 +25,14 @@ from models.base import Frozen
 from models.errors import AppendUnknown, MessagingError
 from models.metrics import Meter
 from models.principal import Principal
-from models.user_event import EVENT_KINDS, EVENT_WINDOW, DataType, EventMark, UserEvent, event_mark_key
+from models.user_event import EVENT_BLOCK, EVENT_KINDS, DataType, EventMark, UserEvent, event_mark_key
 
 SAVE_S: Final = 5.0
-MAX_READ: Final = EVENT_WINDOW
+MAX_READ: Final = EVENT_BLOCK
 SETTLE_MS: Final = 15_000
 """After so long a save has its mark, or has failed."""
 _MOST_KNOWN: Final = 200_000
+"""Pairs of a user and a topic that a gateway remembers."""
 
 
 class SavedEvent(Frozen):
@@ -49,7 +51,7 @@ class UserEvents:
         self,
         bus: EventBus,
         publisher: Publisher,
-        marks: SignalMarks,
+        marks: EventMarks,
         *,
         clock: Callable[[], int],
         rng: Random,
@@ -87,19 +89,19 @@ class UserEvents:
         place = _home(EVENT_KINDS[data_type].topic, principal.user_id)
         first, end = await self._bus.bounds(*place)
         page = Page(principal, data_type, limit=limit, start=max(first, cursor))
-        windows = await self._windows(principal.user_id, place)
-        if await self._read_marked(page, place, windows, end):
-            page.came_to_end(windows, settled=await self._settled(place), end=end)
+        blocks = await self._blocks(principal.user_id, place)
+        if await self._read_marked(page, place, blocks, end):
+            page.came_to_end(blocks, settled=await self._settled(place), end=end)
         self._count(data_type, "dropped", page.dropped)
         return page.answer()
 
     async def _mark(self, event: UserEvent, place: Place, offset: int) -> None:
-        """See that the window of the event is marked; known marks are not written again."""
-        key, window = (event.user_id, place.topic), offset - offset % EVENT_WINDOW
-        if self._marked.get(key) == window:
+        """See that the block of the event is marked; known marks are not written again."""
+        key, block = (event.user_id, place.topic), offset - offset % EVENT_BLOCK
+        if self._marked.get(key) == block:
             return
-        mark = EventMark(user_id=event.user_id, topic=place.topic, offset=window)
-        record = Record(event_mark_key(*key, window), mark.model_dump_json(by_alias=True).encode())
+        mark = EventMark(user_id=event.user_id, topic=place.topic, offset=block)
+        record = Record(event_mark_key(*key, block), mark.model_dump_json(by_alias=True).encode())
         home = Place(EVENT_MARKS.name, place.partition)
         try:
             await self._publisher.publish(event.tenant_id, home, record, timeout_s=SAVE_S)
@@ -108,20 +110,20 @@ class UserEvents:
                 f"the event is saved, but may not be found again: {error.message}; save it again with"
                 f" event_id {event.event_id}"
             ) from error
-        self._marked[key] = window
+        self._marked[key] = block
         if len(self._marked) > _MOST_KNOWN:
             self._marked.popitem(last=False)
 
-    async def _windows(self, user_id: str, place: Place) -> set[int]:
-        """Windows with events of the user: those marked in the log, and the one marked here a moment ago."""
-        windows = (await self._marks.of(place.partition)).windows(user_id, place.topic)
+    async def _blocks(self, user_id: str, place: Place) -> set[int]:
+        """Blocks with events of the user: those marked in the log, and the one marked here a moment ago."""
+        blocks = await self._marks.blocks(user_id, *place)
         own = self._marked.get((user_id, place.topic))
-        return windows if own is None else windows | {own}
+        return blocks if own is None else blocks | {own}
 
-    async def _read_marked(self, page: Page, place: Place, windows: set[int], end: int) -> bool:
-        """Read until the page is full or has looked at enough; True if all marked windows were read."""
+    async def _read_marked(self, page: Page, place: Place, blocks: set[int], end: int) -> bool:
+        """Read until the page is full or has looked at enough; True if all marked blocks were read."""
         left = self._max_read
-        for start, stop in marked_ranges(windows, page.start, end):
+        for start, stop in marked_ranges(blocks, page.start, end):
             await self._read(page, place, start, min(stop, start + left))
             left -= min(stop - start, left)
             if page.full or not left:
@@ -147,6 +149,7 @@ class UserEvents:
             self._meter.count("hub_user_events_total", labels, by)
 
 
+@lru_cache(maxsize=_MOST_KNOWN)
 def _home(topic: str, user_id: str) -> Place:
     """A user has one partition, the same in every topic of users."""
     return Place(topic, partition_of(user_id.encode(), EVENT_MARKS.partitions))

@@ -20,7 +20,7 @@ from messaging.lease import SharedProducer
 from messaging.ports import EventBus, Producer, Record
 from messaging.publisher.pace import AckRate, RoundTrip
 from messaging.publisher.queues import RETRY_AFTER_S, Pending, Place, QueueLimits, TenantQueues
-from messaging.sizes import record_bytes
+from messaging.sizes import BATCH_OVERHEAD, record_bytes
 from models.errors import AppendNotSent, AppendRefused, AppendUnknown, MessagingError
 from models.metrics import Meter
 
@@ -76,7 +76,11 @@ class Lane:
         )
         try:
             self._admit(place, item)
-            offset = await _answer(place, item)
+            deadline = self._loop.call_at(item.deadline_s, _expire, place, item)
+            try:
+                offset = await item.outcome
+            finally:
+                deadline.cancel()
         except (AppendUnknown, asyncio.CancelledError):
             self._unknown += 1
             raise
@@ -120,7 +124,7 @@ class Lane:
             raise AppendNotSent(f"nothing is sent to {place.topic}: {why}", retry_after_s=RETRY_AFTER_S)
         if item.deadline_s <= item.since_s:
             raise AppendNotSent(f"a record for {place.topic} came after its deadline")
-        if not self._producer.producer.fits([item.record]):
+        if item.size + BATCH_OVERHEAD > self._producer.producer.batch_bytes:
             raise AppendNotSent(f"a record of {item.size} bytes is too large for {place.topic}")
         self._queues.add(place, item)
         if place not in self._working:
@@ -222,16 +226,16 @@ class Lane:
             self._defect = f"a defect: {defect!r}"
 
 
-async def _answer(place: Place, item: Pending) -> int:
-    """The outcome, or that there is none at the deadline: unknown only if the record has left."""
-    try:
-        async with asyncio.timeout_at(item.deadline_s):
-            return await item.outcome
-    except TimeoutError:
-        waited = f"within {item.deadline_s - item.since_s:g} s"
+def _expire(place: Place, item: Pending) -> None:
+    """At its deadline an outcome is unknown only if the record has left."""
+    if item.outcome.done():
+        return
+    waited = f"within {item.deadline_s - item.since_s:g} s"
     if item.sent:
-        raise AppendUnknown(f"a record for {place.topic} was not acknowledged {waited}")
-    raise AppendNotSent(f"a record for {place.topic} had no turn {waited}", retry_after_s=RETRY_AFTER_S)
+        error: MessagingError = AppendUnknown(f"a record for {place.topic} was not acknowledged {waited}")
+    else:
+        error = AppendNotSent(f"a record for {place.topic} had no turn {waited}", retry_after_s=RETRY_AFTER_S)
+    item.outcome.set_exception(error)
 
 
 def _doubtful(error: MessagingError) -> bool:

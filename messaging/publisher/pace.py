@@ -10,7 +10,7 @@ _SHORTEST_S: Final = 0.5
 _SILENCE_S: Final = 3.0
 _SILENT_TRIPS: Final = 10
 _SLOW_TRIPS: Final = 3
-_WINDOW_S: Final = 5.0
+_SPAN_S: Final = 5.0
 
 
 class RoundTrip:
@@ -39,7 +39,7 @@ class RoundTrip:
 
 
 class AckRate:
-    """Acknowledged records per second over the last whole window of five seconds."""
+    """Acknowledged records per second over the last whole span of five seconds."""
 
     def __init__(self, now_s: float) -> None:
         self._begun_s = now_s
@@ -51,13 +51,13 @@ class AckRate:
         self._counted += count
 
     def per_s(self, now_s: float) -> float:
-        """Of the last window, or of the first one so far."""
+        """Of the last span, or of the first one so far."""
         self._turn(now_s)
         return self._last
 
     def _turn(self, now_s: float) -> None:
-        windows = int((now_s - self._begun_s) / _WINDOW_S)
-        if windows:
-            self._last = self._counted / _WINDOW_S if windows == 1 else 0.0
+        spans = int((now_s - self._begun_s) / _SPAN_S)
+        if spans:
+            self._last = self._counted / _SPAN_S if spans == 1 else 0.0
             self._counted = 0
-            self._begun_s += windows * _WINDOW_S
+            self._begun_s += spans * _SPAN_S

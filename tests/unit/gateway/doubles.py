@@ -29,10 +29,11 @@ from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWr
 from deployments.gateway.user_events import UserEvents
 from deployments.router.observer import Observer
 from deployments.router.recorder import Recorder
+from messaging.event_marks import EventMarks
 from messaging.marks import SignalMarks
 from messaging.memory import MemoryBroadcast, MemoryBus, MemoryFeed, MemoryLog, MemoryMarket, Process
 from messaging.publisher import Publisher
-from messaging.topics import EVENT_MARKS, create_topics
+from messaging.topics import create_topics
 from models.answer import Answer
 from models.card import Bounded, Calibration, Evidence, ModelCard, ModelContract, ModelKey, ModelStatus
 from models.decision import Decision, Promise
@@ -287,7 +288,7 @@ async def make_hub(
     await create_topics(bus, replication=1)
     store = store or MemoryFastStore(clock)
     router = ScriptedRouter(clock, rng, Catalogue(7, (card("naive"), card("ridge", "1"), card("ridge", "2"))))
-    publisher, marks = await Publisher.open(bus, name="gateway", meter=meter), SignalMarks(bus)
+    publisher, marks = await Publisher.open(bus, name="gateway", meter=meter), EventMarks(bus)
     settings: dict[str, Any] = {
         "tokens": TokenVerifier(TOKENS),
         "limiter": RateLimiter(
@@ -306,10 +307,8 @@ async def make_hub(
         ),
         "subscriptions": SubscriptionWriter(bus),
         "subscribed": SubscriptionReader(bus),
-        "backfill": SignalBackfill(bus, UserSignals(bus, marks)),
-        "events": UserEvents(
-            bus, publisher, SignalMarks(bus, EVENT_MARKS), clock=clock, rng=rng, meter=meter
-        ),
+        "backfill": SignalBackfill(bus, UserSignals(bus, SignalMarks(bus))),
+        "events": UserEvents(bus, publisher, marks, clock=clock, rng=rng, meter=meter),
         "health": Health(bus=bus, readiness=Readiness(lambda: True, lambda: True), probes={}),
         "strategies": {STRATEGY.ref: STRATEGY},
         "meter": meter,

@@ -10,15 +10,15 @@ import pytest
 
 from deployments.gateway.event_intake import NewEvent
 from deployments.gateway.user_events import SETTLE_MS, UserEvents
-from messaging.marks import SignalMarks
+from messaging.event_marks import EventMarks
 from messaging.memory import MemoryBus
 from messaging.ports import LogRecord, Record
 from messaging.publisher import Place, Publisher, PublisherConfig, QueueLimits
 from messaging.topics import EVENT_MARKS, USER_EVENTS, partition_of
 from models.errors import AppendRefused, AppendUnknown, QueueFull
 from models.user_event import (
+    EVENT_BLOCK,
     EVENT_KINDS,
-    EVENT_WINDOW,
     DataType,
     EventMark,
     UserEvent,
@@ -106,7 +106,7 @@ def record_of(found: UserEvent, *, key: str = "alice") -> Record:
 
 
 def land_mark(hub: TestHub, offset: int) -> None:
-    """Mark a window of alice's commands, as another process would."""
+    """Mark a block of alice's commands, as another process would."""
     mark = EventMark(user_id="alice", topic="user.commands", offset=offset)
     record = Record(
         event_mark_key("alice", "user.commands", offset), mark.model_dump_json(by_alias=True).encode()
@@ -284,10 +284,10 @@ async def test_a_retry_is_the_same_event(hub: TestHub) -> None:
     assert [found["event_id"] for found in (await page_of(hub))["events"]] == ["same-0001"]
 
 
-async def test_a_page_reads_marked_windows_and_nothing_else(hub: TestHub) -> None:
-    """Of six windows alice is in two: a page looks at no other, and at a bounded number of records."""
+async def test_a_page_reads_marked_blocks_and_nothing_else(hub: TestHub) -> None:
+    """Of six blocks alice is in two: a page looks at no other, and at a bounded number of records."""
     log = hub.log.partition("user.commands", HOME)
-    others = [record_of(event(user_id="bob"), key="bob")] * EVENT_WINDOW
+    others = [record_of(event(user_id="bob"), key="bob")] * EVENT_BLOCK
     await saved(hub, event_id="first-01")
     for _ in range(5):
         log.land(others, 0)
@@ -296,7 +296,7 @@ async def test_a_page_reads_marked_windows_and_nothing_else(hub: TestHub) -> Non
     events = UserEvents(
         bus,
         await Publisher.open(bus, name="p", meter=hub.meter),
-        SignalMarks(bus, EVENT_MARKS),
+        EventMarks(bus),
         clock=hub.clock,
         rng=hub.services.rng,
         meter=hub.meter,
@@ -311,16 +311,16 @@ async def test_a_page_reads_marked_windows_and_nothing_else(hub: TestHub) -> Non
     assert found == ["first-01", "last-001"]
     assert 5 <= pages <= 7
     assert max(bus.lengths) <= 2_000
-    assert sum(bus.lengths) <= 2 * EVENT_WINDOW
-    assert len(log.records) > 5 * EVENT_WINDOW
+    assert sum(bus.lengths) <= 2 * EVENT_BLOCK
+    assert len(log.records) > 5 * EVENT_BLOCK
 
 
 async def test_no_event_is_passed_by_while_its_mark_is_on_its_way(hub: TestHub) -> None:
-    """Another gateway's event lies in a window without a mark yet: the cursor stays before it, and the next
+    """Another gateway's event lies in a block without a mark yet: the cursor stays before it, and the next
     page finds it once the mark is there.
     """
     old_ms = hub.clock() // 1_000_000 - 2 * SETTLE_MS
-    land(hub, *[record_of(event(user_id="bob"), key="bob")] * (EVENT_WINDOW - 1), at_ms=old_ms)
+    land(hub, *[record_of(event(user_id="bob"), key="bob")] * (EVENT_BLOCK - 1), at_ms=old_ms)
     land(hub, record_of(event("unmarked")))
     await saved(hub, event_id="marked-01")
     first = await page_of(hub)
@@ -381,7 +381,7 @@ def fresh(hub: TestHub, publisher: Publisher | None = None) -> UserEvents:
     return UserEvents(
         hub.bus,
         publisher or hub.publisher,
-        SignalMarks(hub.bus, EVENT_MARKS),
+        EventMarks(hub.bus),
         clock=hub.clock,
         rng=hub.services.rng,
         meter=hub.meter,

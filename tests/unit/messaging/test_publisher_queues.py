@@ -136,7 +136,7 @@ def test_an_append_is_not_given_up_before_a_slow_answer_may_come() -> None:
     assert trip.bound_s(60.0) == pytest.approx(10.0, rel=0.01)
 
 
-def test_the_rate_is_of_the_last_whole_window() -> None:
+def test_the_rate_is_of_the_last_whole_span() -> None:
     """And none once nothing was acknowledged for longer."""
     rate = AckRate(0.0)
     rate.add(50, 1.0)
