@@ -92,7 +92,7 @@ class PartitionReader:
     def put(self, record: LogRecord) -> None:
         """Take the next record of the log."""
         self._waiting.append(record)
-        self.next_offset = record.offset + 1
+        self.next_offset = max(self.next_offset, record.offset + 1)
         self._arrived.set()
 
     async def run(self) -> NoReturn:

@@ -154,6 +154,21 @@ def skipping(offsets: Collection[int]) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def repeating() -> Iterator[None]:
+    """While this lasts, consumers return every batch together with the one before it."""
+    batch, before = MemoryTail.batch, list[LogRecord]()
+
+    async def repeat(tail: MemoryTail, *, max_wait_s: float) -> list[LogRecord]:
+        records = await batch(tail, max_wait_s=max_wait_s)
+        again, before[:] = [*before, *records], records
+        return again
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MemoryTail, "batch", repeat)
+        yield
+
+
 class AwayStore(MemoryEffects):
     """Refuses while it is `away`; counts what it was asked."""
 
