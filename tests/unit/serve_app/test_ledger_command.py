@@ -14,8 +14,9 @@ from typer.testing import CliRunner, Result
 
 from models.errors import HubError
 from serve_app.audit.recording import Header, new_recording, open_recording
+from serve_app.audit.run_ledger import RunLedger
 from serve_app.cli import app
-from signals.ledger import Read
+from signals.ledger import LogEntry, Read
 from tests.unit.signals.recorded import Recorded
 
 PARTITIONS = 24
@@ -136,6 +137,24 @@ def test_a_file_that_is_there_is_not_overwritten(run: Recorded, file: Path) -> N
     """A recording is evidence."""
     with pytest.raises(HubError, match="is there already"), new_recording(file, Header(run.due, 1)):
         pass
+
+
+def test_ctrl_c_says_what_was_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a log settles nothing, but it is known how much of it there was."""
+    take = RunLedger.take
+
+    def interrupted(book: RunLedger, topic: str, entry: LogEntry) -> None:
+        if book.records == 100:
+            raise KeyboardInterrupt
+        take(book, topic, entry)
+
+    monkeypatch.setattr(RunLedger, "take", interrupted)
+
+    said = ledger("--recorded", file)
+
+    assert said.exit_code == 130
+    assert "stopped after 100 records" in said.output
+    assert "LEDGER" not in said.output
 
 
 def test_help_teaches() -> None:
