@@ -23,8 +23,8 @@ from models.event_bodies import (
     TransactionBody,
 )
 
-EVENT_BLOCK: Final = 8_192
-"""Offsets of a partition that one mark speaks for."""
+EVENT_BLOCK: Final = 32_768
+"""Offsets of a partition that one mark speaks for: few marks, so that hardly a save waits for one."""
 BLOCKS_KEPT: Final = 4_096
 """Blocks back from the end that can be marked; older ones give their keys away."""
 
