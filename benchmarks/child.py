@@ -20,11 +20,12 @@ class ChildEndedError(Exception):
 
 
 class Child:
-    """One running child; `child` starts and ends it."""
+    """One running child; `child` starts and ends it. `ready` is what it said when it was."""
 
     def __init__(self, process: Process, module: str) -> None:
         self._process = process
         self._module = module
+        self.ready: dict[str, Any] = {}
 
     async def ask(self, command: str) -> dict[str, Any]:
         """Send a command and wait for its answer."""
@@ -69,7 +70,7 @@ async def child(module: str, arguments: Sequence[str]) -> AsyncIterator[Child]:
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=_LINE_LIMIT)
     started = Child(process, module)
     try:
-        await started.answer()
+        started.ready = await started.answer()
         yield started
     finally:
         await started.end()

@@ -1,7 +1,7 @@
 """Where in its partition a user's signals lie: the sequence marks of `user.signal_state`, folded.
 
 A mark is a hint. What lies at its offset may have been removed by retention, so whoever starts there looks at
-what it finds first. Marks may also be missing: then the claims of the newest checkpoints are all there is.
+what it finds first. Marks may also be missing: then the newest checkpoint is all there is.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MOST_USERS: Final = 50_000
 _FRESH_S: Final = 1.0
 """For so long a fold is not read on; writers let marks wait for longer than that."""
 _CHECKPOINTS: Final = 4
-"""A late one of a frozen owner may lie behind newer ones; the claims that any of them names are true."""
+"""So many are kept, because a late one of a frozen owner may lie behind newer ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +64,10 @@ class PartitionMarks:
         pairs = sorted(zip(ring[::2], ring[1::2], strict=True))
         return [Mark(sequence, offset) for sequence, offset in pairs if sequence > 0]
 
-    def claims(self) -> tuple[int, ...]:
-        """The claims of `user.signals` that the newest checkpoints name."""
-        found: set[int] = set()
-        for value in self._checkpoints:
-            try:
-                found.update(Checkpoint.from_record(value).claims)
-            except ValidationError:
-                continue
-        return tuple(sorted(found))
+    def checkpoint(self) -> Checkpoint | None:
+        """Of the newest checkpoints the one furthest on: it names the claims before its position."""
+        found = [one for value in self._checkpoints if (one := _decoded(value))]
+        return max(found, key=lambda one: one.position, default=None)
 
     def _note(self, value: bytes) -> None:
         try:
@@ -82,6 +77,13 @@ class PartitionMarks:
         ring = self._rings.setdefault(mark.user_id, array("q", bytes(16 * MARKS_KEPT)))
         place = mark.sequence // MARK_EVERY % MARKS_KEPT * 2
         ring[place : place + 2] = array("q", (mark.sequence, mark.offset))
+
+
+def _decoded(value: bytes) -> Checkpoint | None:
+    try:
+        return Checkpoint.from_record(value)
+    except ValidationError:
+        return None
 
 
 class SignalMarks:

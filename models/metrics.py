@@ -76,6 +76,10 @@ METRICS: Final[Mapping[str, MetricSpec]] = {
         _spec("hub_user_events_total", _C, "User events by what became of them", "data_type", "outcome"),
         _spec("hub_denied_total", _C, "Operations that a broker denied a principal", "broker", "principal"),
         _spec("hub_producer_rebuilds_total", _C, "Producer rebuilds", "room"),
+        _spec("hub_stream_sockets", _G, "Open sockets of the stream"),
+        _spec("hub_stream_frames_total", _C, "Frames sent to sockets: signal, skipped, beat", "kind"),
+        _spec("hub_stream_closed_total", _C, "Sockets closed, by why: client, or the close code", "reason"),
+        _spec("hub_stream_lag_ms", _H, "Time from the log to the frame", buckets=LATENCY_MS),
         _spec("hub_requests_total", _C, "HTTP requests by route and status", "route", "status"),
         _spec("hub_request_ms", _H, "HTTP request time", "route", buckets=LATENCY_MS),
     )

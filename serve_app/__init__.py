@@ -8,8 +8,9 @@ Read on in `wiring.py` (which rooms there are and what each gets), then in the r
     deployments/registry     the one writer of the catalogue
     deployments/forecaster   ticks -> bars -> windows -> routed inference -> predictions
     deployments/fanout       predictions x subscriptions -> each user's signals
+    deployments/stream       each user's signals -> WebSocket: an application of its own, `stream`
 
-Importing this package starts nothing and reads nothing: `app` is made when it is first asked for.
+Importing this package starts nothing and reads nothing: `app` and `stream` are made when first asked for.
 """
 
 # No `from __future__ import annotations`: Serve parses the arguments of `build` by the class it finds in the
@@ -21,6 +22,8 @@ from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
     from ray.serve import Application
+
+    from serve_app.settings import HubSettings
 
 
 class HubArgs(BaseModel):
@@ -38,17 +41,29 @@ class HubArgs(BaseModel):
     fanout_workers: int | None = None
     forecaster_workers: int | None = None
     gateway_replicas: int | None = None
+    stream_replicas: int | None = None
 
 
 def build(args: HubArgs) -> "Application":
-    """The hub as one Serve application; ConfigError names a setting that is wrong."""
-    from pathlib import Path  # noqa: PLC0415 - importing serve_app stays cheap
+    """The hub without its stream as one Serve application; ConfigError names a setting that is wrong."""
+    from serve_app.wiring import build_hub  # noqa: PLC0415 - importing serve_app stays cheap
+
+    return build_hub(_settings(args))
+
+
+def build_stream(args: HubArgs) -> "Application":
+    """The stream, to be deployed at `/api/v1/stream` beside the hub, from the same settings."""
+    from serve_app.wiring import build_hub_stream  # noqa: PLC0415
+
+    return build_hub_stream(_settings(args))
+
+
+def _settings(args: HubArgs) -> "HubSettings":
+    from pathlib import Path  # noqa: PLC0415
 
     from serve_app.settings import load_settings  # noqa: PLC0415
-    from serve_app.wiring import build_hub  # noqa: PLC0415
 
-    file = Path(args.config) if args.config else None
-    return build_hub(load_settings(file, **_overrides(args)))
+    return load_settings(Path(args.config) if args.config else None, **_overrides(args))
 
 
 def _overrides(args: HubArgs) -> dict[str, Any]:
@@ -57,12 +72,15 @@ def _overrides(args: HubArgs) -> dict[str, Any]:
         "nats": {"servers": [args.nats]} if args.nats else None,
         "redis": {"url": args.redis} if args.redis else None,
     }
-    counts = args.model_dump(include={"fanout_workers", "forecaster_workers", "gateway_replicas"})
+    numbers = {"fanout_workers", "forecaster_workers", "gateway_replicas", "stream_replicas"}
+    counts = args.model_dump(include=numbers)
     return {name: value for name, value in {**servers, **counts}.items() if value is not None}
 
 
 def __getattr__(name: str) -> "Application":
-    """`app`, for `serve run serve_app:app` and `serve build`: the hub of `config/hub.yaml`."""
+    """`app` and `stream`, for `serve run serve_app:app` and `serve build`: the hub of `config/hub.yaml`."""
     if name == "app":
         return build(HubArgs())
+    if name == "stream":
+        return build_stream(HubArgs())
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

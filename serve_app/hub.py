@@ -16,12 +16,13 @@ from typing import Any, Final
 
 import ray
 from ray import serve
+from ray.serve import RunTarget
 from ray.serve.config import HTTPOptions
 from ray.serve.schema import LoggingConfig
 
 from models.errors import BrokerUnavailable
 from serve_app.settings import HubSettings
-from serve_app.wiring import APP, build_hub
+from serve_app.wiring import APP, STREAM_APP, STREAM_ROUTE, build_hub, build_hub_stream
 
 _START_TIMEOUT_S: Final = 180.0
 _OWNERS_TIMEOUT_S: Final = 120.0
@@ -116,12 +117,15 @@ class LocalHub:
 
     def _run(self, failure: list[BaseException]) -> None:
         try:
-            serve.run(
-                build_hub(self._settings),
-                name=APP,
-                route_prefix="/",
-                logging_config=LoggingConfig(log_level="INFO", enable_access_log=False),
+            quiet = LoggingConfig(log_level="INFO", enable_access_log=False)
+            hub = RunTarget(build_hub(self._settings), name=APP, route_prefix="/", logging_config=quiet)
+            stream = RunTarget(
+                build_hub_stream(self._settings),
+                name=STREAM_APP,
+                route_prefix=STREAM_ROUTE,
+                logging_config=quiet,
             )
+            serve.run_many([hub, stream])
         except BaseException as error:  # noqa: BLE001 - carried over to the thread that waits
             failure.append(error)
 
@@ -145,7 +149,9 @@ def _silent() -> Iterator[None]:
 
 def _missing() -> str:
     """Deployments that are not healthy yet, by name."""
-    app = serve.status().applications.get(APP)
-    if app is None:
-        return "the application"
-    return ", ".join(name for name, one in app.deployments.items() if one.status.value != "HEALTHY")
+    found = serve.status().applications
+    apps = [found[name] for name in (APP, STREAM_APP) if name in found]
+    if not apps:
+        return "the applications"
+    deployments = {name: one for app in apps for name, one in app.deployments.items()}
+    return ", ".join(name for name, one in deployments.items() if one.status.value != "HEALTHY")

@@ -85,6 +85,7 @@ class HubSettings(BaseSettings):
     pools: Annotated[tuple[PoolSettings, ...], Field(min_length=1)]
     local_model_ms: Annotated[float, Field(ge=0)] = 0.0
     gateway_replicas: Annotated[int, Field(gt=0)] = 1
+    stream_replicas: Annotated[int, Field(gt=0)] = 1
     forecaster_workers: Annotated[int, Field(gt=0)] = 1
     fanout_workers: Annotated[int, Field(gt=0)] = 1
 

@@ -22,11 +22,15 @@ from deployments.pool.deployment import build_pool
 from deployments.registry.config import RegistryConfig
 from deployments.registry.deployment import build_registry
 from deployments.router.config import LocalConfig, RouterConfig
+from deployments.stream.config import StreamConfig
+from deployments.stream.deployment import ROUTE, build_stream
 from models.strategy import Strategy, load_strategies
 from serve_app.settings import HubSettings, PoolSettings, read_text, resolved
 
 APP: Final = "hub"
-"""Name of the Serve application."""
+"""Name of the Serve application with everything but the stream."""
+STREAM_APP: Final = "stream"
+STREAM_ROUTE: Final = ROUTE
 
 
 def build_hub(settings: HubSettings) -> Application:
@@ -40,6 +44,11 @@ def build_hub(settings: HubSettings) -> Application:
         build_fanout(fanout_config(settings, strategies)),
     )
     return build_gateway(gateway_config(settings, router, strategies), beside=beside)
+
+
+def build_hub_stream(settings: HubSettings) -> Application:
+    """The stream, which is an application of its own; as cheap to build."""
+    return build_stream(stream_config(settings))
 
 
 def router_config(settings: HubSettings) -> RouterConfig:
@@ -107,6 +116,17 @@ def gateway_config(
         strategies=strategies,
         replicas=settings.gateway_replicas,
         public_docs=settings.profile == "local",
+    )
+
+
+def stream_config(settings: HubSettings) -> StreamConfig:
+    """What the stream needs."""
+    return StreamConfig(
+        kafka=settings.kafka_of("stream"),
+        redis=settings.redis,
+        tokens=settings.tokens,
+        tiers=load_tiers(read_text(settings.tiers)),
+        replicas=settings.stream_replicas,
     )
 
 

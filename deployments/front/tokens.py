@@ -18,7 +18,7 @@ from jwt.utils import base64url_decode
 from pydantic import BaseModel, Field, StrictFloat, StrictInt, StrictStr, ValidationError
 
 from deployments.front.keys import PublishedKeys, SharedSecret, VerificationKeys
-from deployments.front.verified import VerifiedTokens
+from deployments.front.verified import Known, VerifiedTokens
 from models.base import Frozen
 from models.errors import HubError, Unauthenticated
 from models.ids import checked_user_id
@@ -87,16 +87,20 @@ class TokenVerifier:
 
     async def verify(self, bearer: str) -> Principal:
         """The principal of a token; Unauthenticated, always in the same words, for anything else."""
+        return (await self.known(bearer)).principal
+
+    async def known(self, bearer: str) -> Known:
+        """The principal and the end of a token; Unauthenticated as `verify`."""
         try:
             known = self._known.find(bearer)
             if known and await self._keys.find(known.kid) is known.key:
-                return known.principal
+                return known
             return await self._verified(bearer)
         except (jwt.InvalidTokenError, ValidationError, HubError, ValueError, RecursionError) as error:
             _LOG.info("token refused: %s", type(error).__name__)
             raise unauthenticated() from None
 
-    async def _verified(self, bearer: str) -> Principal:
+    async def _verified(self, bearer: str) -> Known:
         header, payload = _parts(bearer)
         unknown = set(header) - _HEADERS
         if unknown or header.get("alg") != self._keys.algorithm:
@@ -117,8 +121,7 @@ class TokenVerifier:
         claims = _Claims.model_validate(payload)
         principal = claims.principal()
         expires_s = claims.exp + self._config.leeway_s
-        self._known.keep(bearer, principal, expires_s=expires_s, kid=kid, key=key)
-        return principal
+        return self._known.keep(bearer, principal, expires_s=expires_s, kid=kid, key=key)
 
 
 def bearer_of(values: Sequence[str]) -> str:

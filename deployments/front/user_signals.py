@@ -155,9 +155,11 @@ class UserSignals:
 
     async def _unmarked(self, bounds: _Bounds) -> _Start:
         """Near the end, if the claims before that are known; else at the beginning, where none are needed."""
-        claims = (await self._marks.of(bounds.partition)).claims()
-        offset = max(bounds.first, bounds.end - self._max_scan) if claims else bounds.first
-        return _Start(offset, EpochFilter(claims), complete=offset == bounds.first)
+        checkpoint = (await self._marks.of(bounds.partition)).checkpoint()
+        if checkpoint is None:
+            return _Start(bounds.first, EpochFilter(), complete=True)
+        offset = max(bounds.first, min(bounds.end - self._max_scan, checkpoint.position))
+        return _Start(offset, EpochFilter(checkpoint.claims), complete=offset == bounds.first)
 
     async def _read(
         self, principal: Principal, since_seq: int, bounds: _Bounds, start: _Start, *, limit: int

@@ -13,9 +13,12 @@ MOST: Final = 4096
 
 
 class Known(NamedTuple):
-    """Whose a token is, and which key signed it; good for as long as that key is still the one of `kid`."""
+    """Whose a token is, when it ends, and which key signed it; good until `until_s` for as long as that is
+    still the key of `kid`.
+    """
 
     principal: Principal
+    expires_s: float
     kid: str | None
     key: Any
     since_s: float
@@ -39,10 +42,12 @@ class VerifiedTokens:
         known = self._known.get(token)
         return known if known and known.since_s <= self._clock() < known.until_s else None
 
-    def keep(self, token: str, principal: Principal, *, expires_s: float, kid: str | None, key: Any) -> None:
+    def keep(self, token: str, principal: Principal, *, expires_s: float, kid: str | None, key: Any) -> Known:
         """A token was verified with this key; it expires then."""
         now_s = self._clock()
-        self._known[token] = Known(principal, kid, key, now_s, min(now_s + KEPT_S, expires_s))
+        known = Known(principal, expires_s, kid, key, now_s, min(now_s + KEPT_S, expires_s))
+        self._known[token] = known
         self._known.move_to_end(token)
         if len(self._known) > MOST:
             self._known.popitem(last=False)
+        return known

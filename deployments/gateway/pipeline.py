@@ -14,8 +14,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.front.limits import RateLimiter
+from deployments.front.problems import problem_response
 from deployments.front.tokens import TokenVerifier, bearer_of
-from deployments.gateway.problems import problem_response
 from models.errors import HubError, Malformed, TooLarge
 from models.metrics import Meter
 from models.principal import Principal

@@ -6,17 +6,16 @@ Nothing the caller sent is echoed back except names of fields: it may be large, 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
-import orjson
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from deployments.front.problems import MEDIA_TYPE, problem_response
 from models.errors import (
     BadValue,
     Forbidden,
@@ -27,13 +26,10 @@ from models.errors import (
     NotFound,
     Problem,
     TooLarge,
-    Unauthenticated,
-    problem_of,
 )
 
 _LOG = logging.getLogger(__name__)
 
-MEDIA_TYPE: Final = "application/problem+json"
 _MAX_LISTED: Final = 20
 _OF_STATUS: Final[Mapping[int, tuple[type[HubError], str]]] = {
     400: (Malformed, "the request could not be read"),
@@ -42,17 +38,6 @@ _OF_STATUS: Final[Mapping[int, tuple[type[HubError], str]]] = {
     405: (MethodNotAllowed, "this address does not take this method; the Allow header names those it takes"),
     413: (TooLarge, "the body is too large"),
 }
-
-
-def problem_response(error: HubError) -> Response:
-    """The response of an error, with the headers its status asks for."""
-    headers = {}
-    if error.retry_after_s is not None:
-        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
-    if isinstance(error, Unauthenticated):
-        headers["WWW-Authenticate"] = "Bearer"
-    body = orjson.dumps(problem_of(error).model_dump(), default=str)
-    return Response(body, status_code=error.http_status, headers=headers, media_type=MEDIA_TYPE)
 
 
 async def on_hub_error(_: Request, error: Exception) -> Response:

@@ -292,4 +292,34 @@ HTTP: Final = Row(
     ),
 )
 
-ROWS: Final = (NOW, ROUTING, INFERENCE, MARKET, OWNERSHIP, HTTP)
+STREAM: Final = Row(
+    "Stream",
+    (
+        Panel(
+            "Open sockets",
+            "Of all replicas.",
+            "short",
+            (Query(gauge("hub_stream_sockets", "sum"), "sockets"),),
+        ),
+        Panel(
+            "Frames by kind",
+            "Signals, notes of what nobody may act on, and beats.",
+            "short",
+            (Query(rate("hub_stream_frames_total", "kind"), "{{kind}}"),),
+        ),
+        Panel(
+            "Closed sockets by reason",
+            "`client`: it left. `too_slow`: it was cut and comes back where it was.",
+            "short",
+            (Query(rate("hub_stream_closed_total", "reason"), "{{reason}}"),),
+        ),
+        Panel(
+            "From the log to the frame",
+            "Of live signals, by the broker's clock and the replica's.",
+            "ms",
+            _quantiles("hub_stream_lag_ms"),
+        ),
+    ),
+)
+
+ROWS: Final = (NOW, ROUTING, INFERENCE, MARKET, OWNERSHIP, STREAM, HTTP)

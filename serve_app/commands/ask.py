@@ -63,6 +63,9 @@ def models(
 
 def explain(
     identity: Annotated[str, typer.Argument(help="Id of a delivery or of a decision.")],
+    sequence: Annotated[
+        int | None, typer.Option(help="The delivery's sequence number, for one that is not recent.")
+    ] = None,
     url: Url = None,
     token: Token = None,
     user: User = None,
@@ -73,7 +76,8 @@ def explain(
     console = Console()
     with client(url, token, user) as hub:
         try:
-            found = hub.call("GET", f"/api/v1/signals/{identity}/explain")
+            query = {"sequence": sequence} if sequence else None
+            found = hub.call("GET", f"/api/v1/signals/{identity}/explain", query=query)
         except Refused as error:
             if not error.message.startswith("404"):
                 raise

@@ -37,14 +37,20 @@ def client(
     url: str | None, token: str | None, user: str | None, *, admin: bool = False
 ) -> Iterator[HubClient]:
     """A client of the given hub, or of the one that runs here; `user` wins over a token."""
+    from serve_app.client import HubClient
+
+    with HubClient(*access(url, token, user, admin=admin)) as hub:
+        yield hub
+
+
+def access(url: str | None, token: str | None, user: str | None, *, admin: bool = False) -> tuple[str, str]:
+    """The hub's address and a token for it."""
     from models.principal import Tier
     from serve_app.access import local_token, principal_of
-    from serve_app.client import HubClient
     from serve_app.runfile import recall
 
     address = url or recall().url
     if user or not token:
         principal = principal_of(user or "operator", tenant="local", tier=Tier.ENTERPRISE, admin=admin)
         token = local_token(recall(), principal)
-    with HubClient(address, token) as hub:
-        yield hub
+    return address, token

@@ -1,14 +1,17 @@
-"""`hub subscribe` and `hub signals`: make and show one user's stream."""
+"""`hub subscribe`, `hub signals` and `hub stream`: make, show and follow one user's signals."""
 
 from __future__ import annotations
 
+import asyncio
 import time
+from contextlib import suppress
+from random import SystemRandom
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from serve_app.commands.options import Token, Url, User, client
+from serve_app.commands.options import Token, Url, User, access, client
 
 _POLL_S = 0.5
 
@@ -46,17 +49,57 @@ def signals(
     user: User = None,
 ) -> None:
     """Show the user's own signals, oldest first."""
-    console = Console()
+    console, cursor = Console(), None
     with client(url, token, user) as hub:
         while True:
-            page = hub.call("GET", "/api/v1/signals", query={"since_seq": since, "limit": 100})
+            query = {"since_seq": since, "limit": 100, **({"cursor": cursor} if cursor else {})}
+            page = hub.call("GET", "/api/v1/signals", query=query)
             for signal in page["signals"]:
                 console.print(_line(signal), highlight=False)
-            since = page["next_since_seq"]
-            if not page["signals"] and not follow:
-                return
-            if not page["signals"]:
+            since, cursor = page["next_since_seq"], page["next_cursor"]
+            if not page["signals"] and not cursor:
+                if not follow:
+                    return
                 time.sleep(_POLL_S)
+
+
+def stream(
+    since: Annotated[
+        int | None, typer.Option(help="Go on after this sequence number; default: what comes from now on.")
+    ] = None,
+    account: Annotated[str | None, typer.Option(help="Signals of this account only.")] = None,
+    *,
+    beats: Annotated[bool, typer.Option("--beats", help="Show heartbeats too.")] = False,
+    url: Url = None,
+    token: Token = None,
+    user: User = None,
+) -> None:
+    """Follow the user's own signals as they come, through every reconnection, until Ctrl-C."""
+    from serve_app.stream_client import SignalStream
+
+    console = Console()
+    address, bearer = access(url, token, user)
+
+    async def follow() -> None:
+        signals = SignalStream(address, bearer, since=since, account=account, rng=SystemRandom())
+        async for frame in signals.frames():
+            if "type" not in frame:
+                console.print(_line(frame), highlight=False)
+            elif beats or frame["type"] != "beat":
+                console.print(_note(frame), style="dim", highlight=False)
+
+    with suppress(KeyboardInterrupt):
+        asyncio.run(follow())
+
+
+def _note(frame: dict[str, Any]) -> str:
+    match frame["type"]:
+        case "beat":
+            return f"everything up to #{frame['last_sequence']} is here"
+        case "skipped":
+            return f"#{frame['from']} to #{frame['to']} not sent: {frame['reason']}"
+        case _:
+            return f"signals between #{frame['after']} and #{frame['before']} are no longer in the log"
 
 
 def _line(signal: dict[str, Any]) -> str:

@@ -14,9 +14,11 @@ import pytest
 import ray
 from ray import serve
 from ray.serve import RunTarget
+from ray.serve.config import HTTPOptions
 
 from deployments.pool.config import PoolConfig
 from deployments.router.names import pool_app
+from serve_app.launch import free_port
 from tests.serve.caller import build_caller
 from tests.serve.client import BY_REFERENCE, BY_VALUE, Client, a_client
 from tests.serve.replicas import scripted_pool
@@ -26,13 +28,19 @@ TRANSPORTS: Final = {"actor": BY_REFERENCE, "grpc": BY_VALUE}
 
 
 @pytest.fixture(scope="session")
-def ray_runtime() -> Iterator[None]:
+def serve_port() -> int:
+    """Where Serve's proxy listens."""
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def ray_runtime(serve_port: int) -> Iterator[None]:
     """A Ray of our own, joined by nobody else, in a short directory (socket paths have a limit)."""
     os.environ["RAY_AUTH_MODE"] = "disabled"
     directory = tempfile.mkdtemp(prefix="hub-ray-", dir="/tmp")
     _start_ray(directory)
     try:
-        serve.start(proxy_location="Disabled")
+        serve.start(http_options=HTTPOptions(host="127.0.0.1", port=serve_port))
         yield
     finally:
         serve.shutdown()  # type: ignore[no-untyped-call]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
@@ -29,8 +30,9 @@ NEIGHBOURS: Final = [
 class SignalLog:
     """The log; every write returns the offset of what it wrote."""
 
-    def __init__(self) -> None:
-        self.log = MemoryLog(Random(1), clock=time.time_ns)
+    def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
+        self._clock = clock
+        self.log = MemoryLog(Random(1), clock=clock)
         for topic in (SIGNALS, SIGNAL_STATE):
             self.log.add_topic(topic.name, topic.partitions, topic.policy)
         self.epoch = -1
@@ -73,7 +75,7 @@ class SignalLog:
         """A checkpoint that names these claims."""
         made = Checkpoint(
             epoch=claims[-1],
-            position=claims[-1] + 1,
+            position=self.log.partition(SIGNALS.name, PARTITION).end,
             claims=claims,
             cursor={},
             sequences={},
@@ -87,7 +89,7 @@ class SignalLog:
         self.log.partition(SIGNALS.name, PARTITION).truncate(offset)
 
     def _land(self, topic: str, record: Record) -> int:
-        return self.log.partition(topic, PARTITION).land([record], time.time_ns() // 1_000_000)
+        return self.log.partition(topic, PARTITION).land([record], self._clock() // 1_000_000)
 
 
 def principal(user: str = ALICE, tenant: str = TENANT) -> Principal:

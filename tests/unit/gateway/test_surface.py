@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from deployments.gateway.problems import MEDIA_TYPE
+from deployments.front.problems import MEDIA_TYPE
 from tests.unit.gateway.doubles import TestHub, make_hub
 from tests.unit.gateway.openapi import GOLDEN, description
 

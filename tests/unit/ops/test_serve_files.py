@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from ray.serve import Application
 
 from messaging.principals import ROOMS
-from serve_app import HubArgs, build
+from serve_app import HubArgs, build, build_stream
 from serve_app.settings import HubSettings, load_settings
+from serve_app.wiring import APP, STREAM_APP, STREAM_ROUTE
 from tests.unit.ops.ray_checks import ROOT, checked_serve
 
 INSTALLED = Path("/srv/central-hub")
@@ -35,11 +36,11 @@ def _kuberay_serve() -> dict[str, Any]:
 
 
 def _settings(written: dict[str, Any]) -> HubSettings:
-    """The settings that the one application of a Serve file is built from."""
-    (application,) = written["applications"]
-    args = HubArgs.model_validate(application["args"])
-    assert args.config is not None
-    return load_settings(ROOT / Path(args.config).relative_to(INSTALLED))
+    """The settings that both applications of a Serve file are built from."""
+    files = {HubArgs.model_validate(one["args"]).config for one in written["applications"]}
+    (file,) = files
+    assert file is not None
+    return load_settings(ROOT / Path(file).relative_to(INSTALLED))
 
 
 BOTH = pytest.mark.parametrize("written", [_serve_yaml(), _kuberay_serve()], ids=["serve", "kuberay"])
@@ -47,9 +48,12 @@ BOTH = pytest.mark.parametrize("written", [_serve_yaml(), _kuberay_serve()], ids
 
 @BOTH
 def test_serve_takes_all_of_it(written: dict[str, Any]) -> None:
-    """The schema accepts the file and ignores nothing in it; it deploys this package's builder."""
-    (application,) = checked_serve(written).applications
-    assert application.import_path == "serve_app:build"
+    """The schema accepts the file and ignores nothing in it; it deploys this package's builders."""
+    applications = checked_serve(written).applications
+    assert [(one.name, one.route_prefix, one.import_path) for one in applications] == [
+        (APP, "/", "serve_app:build"),
+        (STREAM_APP, STREAM_ROUTE, "serve_app:build_stream"),
+    ]
 
 
 @BOTH
@@ -86,8 +90,9 @@ def test_every_room_logs_in_as_itself(written: dict[str, Any]) -> None:
 
 def test_the_hub_is_built_without_a_secret() -> None:
     """Building reads configuration alone: no server is asked, and no secret's file has to be there."""
-    built = build(HubArgs(config=str(ROOT / "config" / "production.yaml")))
-    assert isinstance(built, Application)
+    args = HubArgs(config=str(ROOT / "config" / "production.yaml"))
+    assert isinstance(build(args), Application)
+    assert isinstance(build_stream(args), Application)
 
 
 def test_both_files_deploy_the_same() -> None:
@@ -125,8 +130,9 @@ def test_a_misspelt_key_is_found(change: dict[str, Any], path: str) -> None:
 
 def test_serve_sees_the_class_of_the_arguments() -> None:
     """Serve parses `key=value` and `args:` only if the annotation is the class itself, not its name."""
-    (parameter,) = inspect.signature(build).parameters.values()
-    assert parameter.annotation is HubArgs
+    for builder in (build, build_stream):
+        (parameter,) = inspect.signature(builder).parameters.values()
+        assert parameter.annotation is HubArgs
 
 
 def test_a_misspelt_argument_is_refused() -> None:
