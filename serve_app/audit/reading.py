@@ -23,8 +23,8 @@ async def consumer(bootstrap: str, *, fetch_max_wait_ms: int) -> AsyncIterator[A
     client = AIOKafkaConsumer(
         bootstrap_servers=bootstrap, fetch_max_wait_ms=fetch_max_wait_ms, enable_auto_commit=False
     )
-    await client.start()
     try:
+        await client.start()
         partitions = await _partitions(client, (SIGNALS, PREDICTIONS, SUBSCRIPTIONS))
         client.assign(partitions)
         await client.seek_to_beginning(*partitions)

@@ -28,10 +28,11 @@ Log = list[LogEntry]
 class Recorded:
     """The logs of `users` users in three tenants, each subscribed to both symbols, over `slots` bar closes.
 
-    All partitions begin with a claim at offset 0.
+    All partitions begin with a claim at offset 0. `start_ns` is when the first slot is predicted.
     """
 
-    def __init__(self, *, users: int = 120, slots: int = 4) -> None:
+    def __init__(self, *, users: int = 120, slots: int = 4, start_ns: int = NOW_NS) -> None:
+        self._start_ns = start_ns
         self.users = [f"user-{number:04}" for number in range(users)]
         self.due: list[SlotKey] = []
         self.logs: dict[str, dict[int, Log]] = {
@@ -45,7 +46,9 @@ class Recorded:
                 self.subscribe(user, symbol, tenant=TENANTS[number % len(TENANTS)])
         for number in range(slots):
             for symbol in SYMBOLS:
-                self.predict(slot(CLOSE_MS + number * BAR_MS, symbol=symbol), at_ns=NOW_NS + number * 10**10)
+                self.predict(
+                    slot(CLOSE_MS + number * BAR_MS, symbol=symbol), at_ns=start_ns + number * 10**10
+                )
 
     def subscribe(self, user: str, symbol: str, *, tenant: str) -> None:
         made = Subscription(
@@ -60,7 +63,7 @@ class Recorded:
         home = partition_of(user.encode(), SIGNALS.partitions)
         self._by_home[home].append((symbol, Subscriber.of(made)))
         value = made.model_dump_json().encode()
-        _append(self.logs[SUBSCRIPTIONS.name][home], home, NOW_NS - 10**11, (made.key(), value))
+        _append(self.logs[SUBSCRIPTIONS.name][home], home, self._start_ns - 10**11, (made.key(), value))
 
     def predict(self, owed: Slot, *, at_ns: int) -> None:
         """A slot comes due, is predicted, and reaches everybody 20 ms later."""
