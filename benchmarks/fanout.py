@@ -1,4 +1,5 @@
-"""One prediction to 10,000 users over 24 partitions on Apache Kafka, beside three ways to write ready bytes.
+"""One prediction to 100 to 100,000 users over 24 partitions on Apache Kafka, beside four ways to write ready
+bytes to 10,000.
 
 Four processes: the broker, the shipped `FanoutWorker`, the peers, and this driver, which appends predictions
 on a fixed schedule, whatever becomes of the earlier ones. The clock of a slot starts at its place in that
@@ -10,20 +11,19 @@ writing are all inside. A peer's clock starts with the finished bytes of the sam
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
-from typing import Any, Final, Self
+from typing import Final, NamedTuple, Self
 
 import orjson
 
 from benchmarks import crowd
 from benchmarks.child import Child, child
-from benchmarks.fanout_peers import PARTITIONS, TOPIC
+from benchmarks.fanout_peers import PARTITIONS, TOPIC, installed
 from benchmarks.harness import Benchmark, Report, VoidRunError, middle, percentile, spread
 from deployments.gateway.subscriptions import SubscriptionWriter
 from messaging.config import KafkaConfig
@@ -34,11 +34,26 @@ from models.events import CLAIM_KEY, Claim
 from serve_app.servers.apache_kafka import apache_kafka
 from signals.encoding import encode
 
-CROWDS: Final = {100: 0.1, 1_000: 0.2, 10_000: 0.5}
-"""Users, and seconds from one of their slots to the next: more than a slot takes, so that none waits."""
+class Crowd(NamedTuple):
+    """Seconds from one slot to the next, more than a slot takes, so that none waits; slots in a block; and in
+    which blocks, counted from 0, there are any.
+    """
+
+    interval_s: float
+    slots: int
+    blocks: range
+
+
 BLOCKS: Final = 12
-SLOTS: Final = 10
-WAYS: Final = ("send", "send", "send_batch", "librdkafka")
+CROWDS: Final = {
+    100: Crowd(0.1, 10, range(BLOCKS)),
+    1_000: Crowd(0.2, 10, range(BLOCKS)),
+    10_000: Crowd(0.6, 10, range(BLOCKS)),
+    100_000: Crowd(6.0, 2, range(0, BLOCKS, 3)),
+}
+PEERS_USERS: Final = 10_000
+WAYS: Final = ("send", "send", "send_batch", "librdkafka", "faststream")
+_MODULES: Final = {"librdkafka": "confluent_kafka", "faststream": "faststream.kafka"}
 """Of the peers, in the order they take their turns; `send` twice, for its spread against itself."""
 TURNS: Final = 2
 _APPEND_S: Final = 10.0
@@ -55,6 +70,7 @@ class Driver:
         self._epoch = epoch
         self._rng = Random(1)
         self._slots = dict.fromkeys(CROWDS, 0)
+        self._signals = 0
         self.acked_ms: list[float] = []
 
     @classmethod
@@ -68,13 +84,14 @@ class Driver:
 
     async def block(self, users: int) -> list[float]:
         """Slots on a fixed schedule; per slot the milliseconds until its last partition was acknowledged."""
-        interval_ns = int(CROWDS[users] * 1e9)
+        interval_ns, slots = int(CROWDS[users].interval_s * 1e9), CROWDS[users].slots
         first_ns = time.time_ns() + interval_ns
-        for number in range(SLOTS):
+        for number in range(slots):
             tick_ns = first_ns + number * interval_ns
             await asyncio.sleep((tick_ns - time.time_ns()) / 1e9)
             await self._append(users, tick_ns)
-        return last_of_each(await self._delivered(SLOTS * partitions_of(users)), partitions_of(users))
+        times = await self._delivered(slots * users)
+        return last_of_each(times, len(times) // slots)
 
     async def _append(self, users: int, tick_ns: int) -> None:
         self._slots[users] += 1
@@ -84,17 +101,19 @@ class Driver:
         self.acked_ms.append((time.time_ns() - tick_ns) / 1e6)
 
     async def _delivered(self, wanted: int) -> list[float]:
+        """The time of every batch, once so many more signals are acknowledged."""
         times: list[float] = []
-        answer: dict[str, Any] = {"counters": None}
+        self._signals += wanted
         give_up = time.monotonic() + _DELIVER_S
-        while len(times) < wanted:
-            if time.monotonic() > give_up:
-                late = wanted - len(times)
-                raise VoidRunError(f"{late} of {wanted} batches were not delivered: {answer['counters']}")
+        while True:
             await asyncio.sleep(_POLL_S)
             answer = await self._worker.ask("take")
             times += answer["delivered_ms"]
-        return times
+            counters = answer["counters"]
+            if counters.get("signals", 0) >= self._signals and not answer["delivered_ms"]:
+                return times
+            if time.monotonic() > give_up:
+                raise VoidRunError(f"{self._signals} signals are due, the worker counts {counters}")
 
 
 def run(report: Report) -> None:
@@ -122,7 +141,7 @@ async def _measure(report: Report, kafka: str, scratch: Path) -> None:
         for users in CROWDS:  # warms up; the last block's signals are the peers' bytes
             await driver.block(users)
         records = scratch / "records.json"
-        records.write_bytes(orjson.dumps(await _last_signals(bus, ends, users)))
+        records.write_bytes(orjson.dumps(await _last_signals(bus, ends, PEERS_USERS)))
         peers = await stack.enter_async_context(child("benchmarks.fanout_peers", [kafka, str(records)]))
         await _turns(report, driver, peers)
 
@@ -135,42 +154,54 @@ async def _turns(report: Report, driver: Driver, peers: Child) -> None:
         await peers.ask(way)  # warms up
     driver.acked_ms.clear()
     watching = asyncio.create_task(report.validity.watch_loop())
-    for _ in range(BLOCKS):
-        for users in CROWDS:
-            ours[users] += await driver.block(users)
+    for number in range(BLOCKS):
+        for users, one in CROWDS.items():
+            if number in one.blocks:
+                ours[users] += await driver.block(users)
         for place, way in enumerate(ways):
             theirs[place] += [(await peers.ask(way))["ms"] for _ in range(TURNS)]
     watching.cancel()
     _ours(report, ours, driver.acked_ms)
-    _peers(report, theirs)
+    _peers(report, ways, theirs)
 
 
 def _ours(report: Report, ours: dict[int, list[float]], acked_ms: Sequence[float]) -> None:
     for users, times in ours.items():
         report.add(f"p50_ms_{users}", middle(times), f"ms, until {users} users' signals are acknowledged")
         report.add(f"p99_ms_{users}", percentile(times, 99), f"ms, the same at p99 of {len(times)} slots")
+    per_user = {users: middle(times) / users * 1e3 for users, times in ours.items()}
+    for users, cost_us in per_user.items():
+        report.add(f"us_per_user_{users}", cost_us, "us, the median over the users")
+    report.add("growth", per_user[100_000] / per_user[1_000], "x, us per user of 100,000 over that of 1,000")
     report.add("prediction_p50_ms", middle(acked_ms), "ms of it, until the prediction is acknowledged")
 
 
 def _ways(report: Report) -> tuple[str, ...]:
     """The peers that are installed."""
-    if importlib.util.find_spec("confluent_kafka"):
-        return WAYS
-    report.missing("confluent_kafka", "Install it with `make env-dev`; librdkafka's figures are absent.")
-    return WAYS[:-1]
+    missing = [way for way, module in _MODULES.items() if not installed(module)]
+    for way in missing:
+        report.missing(way, "Install it with `make env-dev`; its figures are absent.")
+    return tuple(way for way in WAYS if way not in missing)
 
 
-def _peers(report: Report, theirs: Sequence[Sequence[float]]) -> None:
-    send, again, batch, *librdkafka = theirs
-    ours = report.figures["p50_ms_10000"]
-    report.add("aiokafka_p50_ms_10000", middle(send), f"ms, aiokafka `send` per record, {len(send)} times")
-    report.add("aa_spread", spread(send, again), "share, aiokafka `send` against itself")
-    report.add("batch_p50_ms_10000", middle(batch), "ms, aiokafka `send_batch`, one batch per partition")
-    report.add("aiokafka_ratio", middle(send) / ours, "x, aiokafka `send` over ours, medians")
-    report.add("batch_ratio", middle(batch) / ours, "x, aiokafka `send_batch` over ours, medians")
-    for times in librdkafka:
-        report.add("librdkafka_p50_ms_10000", middle(times), "ms, librdkafka `produce` and `flush`")
-        report.add("librdkafka_ratio", middle(times) / ours, "x, librdkafka over ours, medians")
+_SAYS: Final = {
+    "send": "ms, aiokafka `send` per record",
+    "send_batch": "ms, aiokafka `send_batch`, one batch per partition",
+    "librdkafka": "ms, librdkafka `produce` and `flush`",
+    "faststream": "ms, FastStream `publish` per record",
+}
+_FIGURES: Final = {"send": "aiokafka", "send_batch": "batch"}
+"""How the figures of a way are named, if not by it."""
+
+
+def _peers(report: Report, ways: Sequence[str], theirs: Sequence[Sequence[float]]) -> None:
+    ours = report.figures[f"p50_ms_{PEERS_USERS}"]
+    first, again = (times for way, times in zip(ways, theirs, strict=True) if way == "send")
+    report.add("aa_spread", spread(first, again), "share, aiokafka `send` against itself")
+    for way, times in dict(zip(reversed(ways), reversed(theirs), strict=True)).items():
+        name = _FIGURES.get(way, way)
+        report.add(f"{name}_p50_ms_{PEERS_USERS}", middle(times), f"{_SAYS[way]}, {len(times)} times")
+        report.add(f"{name}_ratio", middle(times) / ours, f"x, {way} over ours, medians")
 
 
 def last_of_each(times_ms: Sequence[float], parts: int) -> list[float]:
@@ -178,12 +209,6 @@ def last_of_each(times_ms: Sequence[float], parts: int) -> list[float]:
     than the schedule leaves it, some of its times may change places with its successor's.
     """
     return [max(times_ms[start : start + parts]) for start in range(0, len(times_ms), parts)]
-
-
-def partitions_of(users: int) -> int:
-    """How many partitions the users of a crowd are on."""
-    keys = {one.user_id.encode() for one in crowd.subscriptions(users)}
-    return len({partition_of(key, SIGNALS.partitions) for key in keys})
 
 
 async def _prepare(bus: EventBus) -> None:
@@ -217,6 +242,6 @@ def _home() -> int:
 
 BENCHMARK: Final = Benchmark(
     name="fanout",
-    question="How long from a prediction until 10,000 users' signals are in Kafka, projection included?",
+    question="How long from a prediction until 100,000 users' signals are in Kafka, projection included?",
     run=run,
 )

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from models.market import Bar, MarketClock, Tick
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What is written. `value` None is a tombstone on compacted topics."""
+class Record(NamedTuple):
+    """What is written. `value` None is a tombstone on compacted topics. A tuple, because one is made per user
+    and signal.
+    """
 
     key: bytes
     value: bytes | None

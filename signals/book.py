@@ -19,8 +19,9 @@ from signals.standing import account_key
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """One (user, account) as the hot path needs it: `key` is the record key, `identity` its escaped JSON
-    fields, `delivery_seed` what `delivery_id` hashes after the signal, `account` its name in the standing.
+    """One (user, account) as the hot path needs it: `key` is the record key, `identity` what stands in its
+    signals between delivery id and sequence, `delivery_seed` what `delivery_id` hashes after the signal,
+    `account` its name in the standing.
 
     `own_bytes` is the size of key and identity. `limits` is None for the many whose action depends on nothing
     but `cases`.
@@ -31,7 +32,7 @@ class Subscriber:
     account_id: str
     account: str
     key: bytes
-    identity: str
+    identity: bytes
     own_bytes: int
     delivery_seed: bytes
     cases: Cases
@@ -42,7 +43,8 @@ class Subscriber:
     def of(cls, subscription: Subscription) -> Subscriber:
         user_id, account_id = subscription.user_id, subscription.account_id
         account, key = account_key(user_id, account_id), user_id.encode()
-        identity = _fields(tenant_id=subscription.tenant_id, user_id=user_id, account_id=account_id)
+        fields = _fields(tenant_id=subscription.tenant_id, user_id=user_id, account_id=account_id)
+        identity = f'",{fields},"sequence":'.encode()
         return cls(
             user_id=user_id,
             tenant_id=subscription.tenant_id,
@@ -50,7 +52,7 @@ class Subscriber:
             account=account,
             key=key,
             identity=identity,
-            own_bytes=len(key) + len(identity.encode()),
+            own_bytes=len(key) + len(identity),
             delivery_seed=f"\x1f{user_id}\x1f{account_id}".encode(),
             cases=cases(Bounds.of(subscription.tier, subscription.risk)),
             limits=Limits.of(account, subscription),

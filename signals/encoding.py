@@ -23,19 +23,18 @@ from signals.policy import action_for
 from signals.projection import Case, project
 
 _OWED: Final[TypeAdapter[Prediction | Skipped]] = TypeAdapter(Owed)
-_UNSHARED: Final = len('00000000-0000-0000-0000-000000000000",,"sequence":,}') + 20
-"""Of a rendered signal: the delivery id, the longest sequence and what stands between the parts."""
+_UNSHARED: Final = len("00000000-0000-0000-0000-000000000000") + 20
+"""Of a rendered signal: the delivery id and the longest sequence."""
 _VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
 class Outcome(NamedTuple):
-    """What the users in one case are asked for: its kind, its JSON members and their size, and what they hold
-    then (None: as before).
+    """What the users in one case are asked for: its kind, the end of their signals, and what they hold then
+    (None: as before).
     """
 
     kind: str
-    members: str
-    size: int
+    ending: bytes
     holds: float | None
 
 
@@ -100,7 +99,7 @@ class Body:
                 "risk": risk,
             }
         )
-        return Outcome(action.kind.value, members, len(members.encode()), projected.holds)
+        return Outcome(action.kind.value, f",{members}}}".encode(), projected.holds)
 
 
 class BatchBody:
@@ -116,11 +115,8 @@ class BatchBody:
 
     def render(self, subscriber: Subscriber, sequence: int, outcome: Outcome) -> bytes:
         """The signal of one subscriber."""
-        own = (
-            f'{self._body.delivery_id(subscriber)}",{subscriber.identity},'
-            f'"sequence":{sequence},{outcome.members}}}'
-        )
-        return self._head + own.encode()
+        delivery_id = self._body.delivery_id(subscriber).encode()
+        return b"".join((self._head, delivery_id, subscriber.identity, b"%d" % sequence, outcome.ending))
 
 
 def _shared(

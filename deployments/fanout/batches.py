@@ -123,7 +123,7 @@ class Renderer:
         room = left = batch_bytes - BATCH_OVERHEAD
         shared, sizes = self._head(_WIDEST_PART).shared_bytes + RECORD_OVERHEAD, [0]
         for one in subscribers:
-            size = shared + one.own_bytes + self.body.outcome(self.terms.case(one)).size
+            size = shared + one.own_bytes + len(self.body.outcome(self.terms.case(one)).ending)
             if size > room:
                 return []
             if size > left:

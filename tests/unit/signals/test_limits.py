@@ -160,8 +160,8 @@ def test_a_limit_in_force_is_in_the_signal() -> None:
     one = subscriber(max_signals_per_minute=7)
     body = Body(prediction(), source=SOURCE, policy=POLICY)
 
-    assert '"per_minute":7' in body.outcome(case(one)).members
-    assert "per_minute" not in body.outcome(case(subscriber())).members
+    assert b'"per_minute":7' in body.outcome(case(one)).ending
+    assert b"per_minute" not in body.outcome(case(subscriber())).ending
 
 
 class TestStanding:
