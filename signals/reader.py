@@ -255,7 +255,7 @@ class SignalRules:
             SeriesMark(strategy=strategy, symbol=symbol, horizon_ms=horizon_ms, bar_close_ms=close_ms)
             for (strategy, symbol, horizon_ms), close_ms in self.series.items()
         )
-        return Checkpoint(
+        return Checkpoint.model_construct(  # of our own making: validating every user's entry takes long
             epoch=epoch,
             position=self.position,
             claims=claims,

@@ -31,6 +31,8 @@ from signals.encoding import Body, encode
 from signals.reader import Series, SignalHead
 from signals.terms import Terms
 
+_OFTENER: Final = 10
+"""A checkpoint is written at the latest after so many times `checkpoint_s`."""
 _TOGETHER: Final = 256
 """Entries looked at, and records after which no further entry joins an append."""
 
@@ -83,7 +85,8 @@ class OwnedPartition:
             clock_error_ns=tools.timings.clock_error_ns,
         )
         self._next_beat_s = self._beat_after(0.0)
-        self._next_checkpoint_s = 0.0
+        self._next_checkpoint_s = self._latest_checkpoint_s = 0.0
+        self._checkpointed = -1
 
     async def run(self) -> NoReturn:
         """Settle what is owed and say that we live, until the lease is lost."""
@@ -302,12 +305,19 @@ class OwnedPartition:
     def _checkpoint_if_due(self) -> None:
         """Nothing is in flight and everything before the position is judged, so the fold is final."""
         now_s = asyncio.get_running_loop().time()
-        if now_s < self._next_checkpoint_s:
+        if now_s < self._next_checkpoint_s or not self._worth_a_checkpoint(now_s):
             return
         checkpoint = self.fold.checkpoint(epoch=self.lease.epoch, now_ns=self._tools.clock())
         if checkpoint:
             self._tools.checkpoints.offer(self.lease.partition, checkpoint)
+            self._checkpointed = checkpoint.position
             self._next_checkpoint_s = now_s + self._tools.timings.checkpoint_s
+            self._latest_checkpoint_s = now_s + _OFTENER * self._tools.timings.checkpoint_s
+
+    def _worth_a_checkpoint(self, now_s: float) -> bool:
+        """One names every user, so it waits until about as many records would have to be read without it."""
+        written = self.lease.position - self._checkpointed
+        return written >= len(self.fold.rules.sequences) or now_s >= self._latest_checkpoint_s
 
     def _expired(self, entry: Entry) -> bool:
         now_ns = self._tools.clock() + self._tools.timings.clock_error_ns

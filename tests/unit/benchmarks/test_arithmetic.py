@@ -7,8 +7,7 @@ from random import Random
 import pytest
 
 from benchmarks import crowd
-from benchmarks.fanout import last_of_each, partitions_of
-from benchmarks.fanout_peers import PARTITIONS
+from benchmarks.fanout import last_of_each
 from benchmarks.handover import Window, Written, silences_s
 from benchmarks.harness import percentile, spread
 from benchmarks.kafka_only import Recorded
@@ -34,12 +33,6 @@ def slot_at(tick_ns: int, **times_ns: int) -> RecordedSlot:
 def test_a_slot_ends_with_its_slowest_partition() -> None:
     """The times come slot after slot, a fixed number of partitions each."""
     assert last_of_each([1.0, 9.0, 2.0, 4.0, 3.0, 5.0], 3) == [9.0, 5.0]
-
-
-def test_a_large_crowd_is_on_every_partition_and_one_user_on_one() -> None:
-    """So that as many times are waited for as there are batches."""
-    assert partitions_of(1) == 1
-    assert partitions_of(1_000) == SIGNALS.partitions == PARTITIONS
 
 
 def test_a_made_prediction_is_one_the_hub_can_read() -> None:
