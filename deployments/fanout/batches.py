@@ -79,7 +79,6 @@ class _Written:
     records: list[Record] = field(default_factory=list)
     sequences: dict[str, int] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +98,20 @@ class Renderer:
     clock: Callable[[], int]
     turns: Turns
 
-    async def batch(self, subscribers: Sequence[Subscriber], part: tuple[int, int]) -> Batch:
+    def outcomes(self, subscribers: Sequence[Subscriber]) -> list[Outcome]:
+        """What each subscriber is asked for."""
+        case, outcome = self.terms.case, self.body.outcome
+        return [outcome(case(one)) for one in subscribers]
+
+    async def batch(
+        self, subscribers: Sequence[Subscriber], outcomes: Sequence[Outcome], part: tuple[int, int]
+    ) -> Batch:
         """One batch for all of the subscribers."""
         written, head = _Written(), self._head(part)
         for start in range(0, len(subscribers), _TURN):
-            chunk = subscribers[start : start + _TURN]
-            await self.turns.take(len(chunk))
-            self._render(chunk, head, written)
+            end = min(start + _TURN, len(subscribers))
+            await self.turns.take(end - start)
+            self._render(subscribers[start:end], outcomes[start:end], head, written)
         whole = part[0] == part[1] == 1
         return Batch(
             entry=self.entry,
@@ -114,16 +120,18 @@ class Renderer:
             records=written.records,
             sequences=written.sequences,
             asked=written.asked,
-            kinds=Counter(outcome.kind for outcome in written.outcomes),
+            kinds=Counter(outcome.kind for outcome in outcomes),
             deliveries=frozenset() if whole else frozenset(map(self.body.delivery_id, subscribers)),
         )
 
-    def cut(self, subscribers: Sequence[Subscriber], batch_bytes: int) -> list[int]:
+    def cut(
+        self, subscribers: Sequence[Subscriber], outcomes: Sequence[Outcome], batch_bytes: int
+    ) -> list[int]:
         """How many subscribers go into each append; empty if one's signal is too large for any."""
         room = left = batch_bytes - BATCH_OVERHEAD
         shared, sizes = self._head(_WIDEST_PART).shared_bytes + RECORD_OVERHEAD, [0]
-        for one in subscribers:
-            size = shared + one.own_bytes + len(self.body.outcome(self.terms.case(one)).ending)
+        for one, outcome in zip(subscribers, outcomes, strict=True):
+            size = shared + one.own_bytes + len(outcome.ending)
             if size > room:
                 return []
             if size > left:
@@ -141,7 +149,13 @@ class Renderer:
             now_ns=self.clock(),
         )
 
-    def _render(self, subscribers: Sequence[Subscriber], head: BatchBody, written: _Written) -> None:
+    def _render(
+        self,
+        subscribers: Sequence[Subscriber],
+        outcomes: Sequence[Outcome],
+        head: BatchBody,
+        written: _Written,
+    ) -> None:
         """The hot path: a few microseconds a user."""
         issued, ahead, last, symbol = (
             written.sequences,
@@ -149,12 +163,10 @@ class Renderer:
             self.sequences,
             self.entry.owed.slot.symbol,
         )
-        case, outcome_of = self.terms.case, self.body.outcome
-        for one in subscribers:
-            user, outcome = one.user_id, outcome_of(case(one))
+        for one, outcome in zip(subscribers, outcomes, strict=True):
+            user = one.user_id
             sequence = issued[user] = (issued.get(user) or ahead.get(user) or last.get(user, 0)) + 1
             written.records.append(Record(one.key, head.render(one, sequence, outcome)))
-            written.outcomes.append(outcome)
             if outcome.holds is not None:
                 rate = one.limits.rate if one.limits else None
                 written.asked.append(Asked(one.account, symbol, outcome.holds, rate))

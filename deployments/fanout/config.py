@@ -19,8 +19,8 @@ class FanoutTimings(Frozen):
     `append_timeout_s`: after it an append counts as unknown. `retry_s`: mean pause before asking a broker
     again. `lookback_s`: how far back predictions are read at the start, longer than any forecast lives.
     `beat_s`: how often an owner without signals says that it lives. `checkpoint_s`: how often one saves its
-    fold, if enough has happened since. `drain_s`: how long a stopping worker that has left its group publishes
-    on while others take over. `clock_error_ns`: how far this host's clock may be off; a signal that could be
+    fold, if enough has happened since. `drain_s`: how long a stopping worker that has left its group goes on
+    while others take over. `clock_error_ns`: how far this host's clock may be off; a signal that could be
     late by it is late.
     """
 

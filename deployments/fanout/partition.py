@@ -158,12 +158,13 @@ class OwnedPartition:
             reason = UndeliveredReason.NO_OWNER if inherited else UndeliveredReason.EXPIRED
             return self._note(entry, due, reason, place=place)
         renderer = self._renderer(entry, due, ahead)
-        sizes = renderer.cut(due.subscribers, self.lease.batch_bytes)
+        outcomes = renderer.outcomes(due.subscribers)
+        sizes = renderer.cut(due.subscribers, outcomes, self.lease.batch_bytes)
         if not sizes:
             return self._note(entry, due, UndeliveredReason.PUBLISH_FAILED, place=place)
         if due.parts or len(sizes) > 1:
             return Parcel(entry, due, (), None, None, place, large=True)
-        batch = await renderer.batch(due.subscribers, (1, 1))
+        batch = await renderer.batch(due.subscribers, outcomes, (1, 1))
         ahead.add(batch)
         return Parcel(entry, due, batch.records, batch, None, place)
 
@@ -200,11 +201,12 @@ class OwnedPartition:
         while True:
             before = await self._tools.halts.version()
             renderer = self._renderer(entry, due, Ahead(self.fold.rules.standing))
-            sizes = renderer.cut(due.subscribers, self.lease.batch_bytes)
+            outcomes = renderer.outcomes(due.subscribers)
+            sizes = renderer.cut(due.subscribers, outcomes, self.lease.batch_bytes)
             if not sizes:
                 return None
-            part = (due.parts + 1, due.parts + len(sizes))
-            batch = await renderer.batch(due.subscribers[: sizes[0]], part)
+            part, size = (due.parts + 1, due.parts + len(sizes)), sizes[0]
+            batch = await renderer.batch(due.subscribers[:size], outcomes[:size], part)
             if self._tools.halts.same(before):
                 return batch
 

@@ -64,7 +64,8 @@ def empty_fold() -> Fold:
 
 def batch(one: Entry, fold: Fold, who: Sequence[Subscriber], part: tuple[int, int] = (1, 1)) -> Batch:
     """Rendered at once."""
-    return asyncio.run(renderer(one, fold).batch(who, part))
+    render = renderer(one, fold)
+    return asyncio.run(render.batch(who, render.outcomes(who), part))
 
 
 @given(sizes=st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=3), min_size=1, max_size=4))
@@ -99,10 +100,11 @@ def test_two_accounts_of_a_user_share_one_sequence() -> None:
 @pytest.mark.parametrize(("capacity", "sizes"), [(10, [5]), (2, [2, 2, 1]), (1, [1] * 5), (0, [])])
 def test_a_slot_is_cut_to_what_one_append_takes(capacity: int, sizes: list[int]) -> None:
     """Greedily, in order; not at all if not even one record fits."""
-    one = asyncio.run(renderer(entry(), empty_fold()).batch(people(1), (9999, 9999))).records[0]
+    one = batch(entry(), empty_fold(), people(1), (9999, 9999)).records[0]
     room = BATCH_OVERHEAD + capacity * (RECORD_OVERHEAD + len(one.key) + len(one.value or b"") + _SLACK)
 
-    assert renderer(entry(), empty_fold()).cut(people(5), room) == sizes
+    render, who = renderer(entry(), empty_fold()), people(5)
+    assert render.cut(who, render.outcomes(who), room) == sizes
 
 
 @given(room=st.integers(2_000, 9_000), count=st.integers(1, 30), part=st.integers(1, 9999))
@@ -110,9 +112,10 @@ def test_what_is_cut_fits(room: int, count: int, part: int) -> None:
     """Sizes are reckoned before anything is rendered, and never too small."""
     render, who = renderer(entry(), empty_fold()), people(count)
 
-    for size in render.cut(who, room):
-        batch, who = asyncio.run(render.batch(who[:size], (part, 9999))), who[size:]
-        assert fitting(batch.records, room) == size
+    for size in render.cut(who, render.outcomes(who), room):
+        sent = asyncio.run(render.batch(who[:size], render.outcomes(who[:size]), (part, 9999)))
+        assert fitting(sent.records, room) == size
+        who = who[size:]
     assert who == []
 
 
