@@ -20,6 +20,7 @@ CLOCK_SUBJECT: Final = "hub.v1.market.clock"
 ALL_TICKS: Final = "hub.v1.market.*.tick"
 HALT_SUBJECT: Final = "hub.v1.control.halt"
 ALL_BARS: Final = "hub.v1.market.*.bar.*"
+ALL_HEALTH: Final = "hub.v1.health.*"
 
 TICKS_KEPT_S: Final = 600
 BARS_KEPT: Final = 2 * WINDOW
@@ -40,7 +41,7 @@ SUBJECTS: Final = (
     Subject(ALL_TICKS, "market", TICKS_STREAM, "quotes of one symbol"),
     Subject(CLOCK_SUBJECT, "market", TICKS_STREAM, "market time: everything before it has been sent"),
     Subject(ALL_BARS, "market", BARS_STREAM, "bars of one symbol and width, for windows"),
-    Subject("hub.v1.health.*", "health", None, "a service's sign of life"),
+    Subject(ALL_HEALTH, "health", None, "a service's sign of life"),
     Subject(HALT_SUBJECT, "control", None, "halts, told sooner than `hub.control` can; never a resumption"),
 )
 
