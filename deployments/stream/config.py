@@ -25,7 +25,7 @@ class SessionConfig(Frozen):
     queue_frames: _Count = 1000
     queue_bytes: _Count = 1 << 20
     send_s: _Positive = 10.0
-    beat_s: _Positive = 2.0
+    beat_s: _Positive = 5.0
     recheck_s: _Positive = 60.0
     page: _Count = 500
 

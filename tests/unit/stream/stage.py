@@ -67,7 +67,7 @@ class Stage:
             Entrance(self.tokens, RateLimiter(tiers, shared=store, local=store, gateways=1), self.clock),
             SocketLimits(tiers, replicas=1),
             self.switchboard,
-            Tools(sources, self.tokens, self.meter, self.clock, SessionConfig(**config)),
+            Tools(sources, self.tokens, self.meter, self.clock, SessionConfig(**{"beat_s": 2.0, **config})),
         )
         self._tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self.follower.run())]
 
