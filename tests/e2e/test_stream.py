@@ -16,7 +16,7 @@ from serve_app.stream_client import SignalStream
 from tests.e2e.conftest import UpHub
 from tests.support.eventually import eventually
 
-pytestmark = [pytest.mark.kafka, pytest.mark.serve, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.serve, pytest.mark.slow, pytest.mark.timeout(600)]
 USERS = ("streamed-a", "streamed-b")
 ENOUGH = 40
 
