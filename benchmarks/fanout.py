@@ -115,7 +115,8 @@ class Driver:
             counters = answer["counters"]
             if counters.get("signals", 0) >= self._signals:
                 await asyncio.sleep(_METERED_S)
-                return times + (await self._worker.ask("take"))["delivered_ms"]
+                times += (await self._worker.ask("take"))["delivered_ms"]
+                return times
             if time.monotonic() > give_up:
                 raise VoidRunError(f"{self._signals} signals are due, the worker counts {counters}")
 
