@@ -52,8 +52,9 @@ class Lease:
         """How many of the records, from the first, one append can take."""
         return self._holder.fits(records)
 
-    async def append(self, records: Sequence[Record]) -> int:
+    async def append(self, records: Sequence[Record], *, within_s: float | None = None) -> int:
         """Write one batch and return the offset of its first record, known to be valid for every reader.
+        `within_s`: by when its outcome is unknown, if that is sooner than usual.
 
         Build the next batch only after this returned. OwnershipLost says that whether the batch is in the
         log is for the next restore to find out.
@@ -61,7 +62,7 @@ class Lease:
         if self._ended.is_set():
             raise self._loss()
         try:
-            return await self._holder.publish(records)
+            return await self._holder.publish(records, within_s=within_s)
         except OwnershipLost:
             self.end()
             raise
@@ -93,7 +94,7 @@ class Holder(Protocol):
 
     def fits(self, records: Sequence[Record]) -> int: ...
 
-    async def publish(self, records: Sequence[Record]) -> int: ...
+    async def publish(self, records: Sequence[Record], *, within_s: float | None = None) -> int: ...
 
 
 class SharedProducer:

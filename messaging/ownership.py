@@ -126,10 +126,10 @@ class PartitionOwner:
         """For how long the partition has been assigned and not live, on the loop's clock."""
         return 0.0 if self._down_since is None else now_s - self._down_since
 
-    async def publish(self, records: Sequence[Record]) -> int:
+    async def publish(self, records: Sequence[Record], *, within_s: float | None = None) -> int:
         """Append one batch and judge where it landed; OwnershipLost unless it is known to be valid."""
         self.machine.appending(len(records))
-        self.machine.acked(await self._append(records))
+        self.machine.acked(await self._append(records, within_s=within_s))
         if self.machine.step is Step.READ_BACK:
             self.machine.read_back(await self._claims_in_gap())
         if self.machine.step is not Step.PUBLISH:
@@ -197,9 +197,10 @@ class PartitionOwner:
             self._context.meter.count("hub_producer_rebuilds_total", {"room": self._config.group})
         self.machine.rebuilt()
 
-    async def _append(self, records: Sequence[Record]) -> int:
+    async def _append(self, records: Sequence[Record], *, within_s: float | None = None) -> int:
         """Append to the owned partition; a doubtful outcome ends the lease."""
         shared, topic, timeout_s = self._context.producer, self._config.topic, self._config.append_timeout_s
+        timeout_s = timeout_s if within_s is None else min(timeout_s, within_s)
         self._generation = await shared.generation()
         try:
             base = await shared.producer.append(topic, self._partition, records, timeout_s=timeout_s)

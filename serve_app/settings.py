@@ -84,6 +84,7 @@ class HubSettings(BaseSettings):
     experiments: str = "config/experiments.yaml"
     pools: Annotated[tuple[PoolSettings, ...], Field(min_length=1)]
     local_model_ms: Annotated[float, Field(ge=0)] = 0.0
+    clock_error_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
     gateway_replicas: Annotated[int, Field(gt=0)] = 1
     stream_replicas: Annotated[int, Field(gt=0)] = 1
     forecaster_workers: Annotated[int, Field(gt=0)] = 1

@@ -10,7 +10,7 @@ from typing import Final
 
 from ray.serve import Application
 
-from deployments.fanout.config import FanoutConfig
+from deployments.fanout.config import FanoutConfig, FanoutTimings
 from deployments.fanout.deployment import build_fanout
 from deployments.forecaster.config import ForecasterConfig
 from deployments.forecaster.deployment import build_forecaster
@@ -98,6 +98,7 @@ def fanout_config(settings: HubSettings, strategies: tuple[Strategy, ...]) -> Fa
         kafka=settings.kafka_of("fanout"),
         nats=settings.nats_of("fanout"),
         strategies=strategies,
+        timings=FanoutTimings(clock_error_ns=int(settings.clock_error_ms * 1e6)),
         workers=settings.fanout_workers,
     )
 
@@ -114,6 +115,7 @@ def gateway_config(
         tokens=settings.tokens,
         tiers=load_tiers(read_text(settings.tiers)),
         strategies=strategies,
+        clock_error_ns=int(settings.clock_error_ms * 1e6),
         replicas=settings.gateway_replicas,
         public_docs=settings.profile == "local",
     )

@@ -33,6 +33,8 @@ from signals.terms import Terms
 
 _OFTENER: Final = 10
 """A checkpoint is written at the latest after so many times `checkpoint_s`."""
+_SHORTEST_S: Final = 0.25
+"""An append that left just before its signals expired is still given a round trip."""
 _TOGETHER: Final = 256
 """Entries looked at, and records after which no further entry joins an append."""
 
@@ -217,7 +219,8 @@ class OwnedPartition:
         recorded too. For those who had them in time they stand.
         """
         projected_ns = self._tools.clock()
-        base = await self.lease.append([record for parcel in parcels for record in parcel.records])
+        records = [record for parcel in parcels for record in parcel.records]
+        base = await self.lease.append(records, within_s=self._within_s(parcels))
         acked_ns = self._tools.clock()
         await asyncio.sleep(0)  # the others that the same answer acknowledged look at the clock first
         self._next_beat_s = self._beat_after(self._tools.timings.beat_s)
@@ -227,6 +230,13 @@ class OwnedPartition:
         late = [parcel for parcel in parcels if parcel.batch and self._expired(parcel.entry)]
         if late:
             await self._ship([self._note(p.entry, p.due, UndeliveredReason.EXPIRED, place=0) for p in late])
+
+    def _within_s(self, parcels: Sequence[Parcel]) -> float | None:
+        """Until the last of the signals has expired: then their outcome is not worth waiting for."""
+        expiries = [parcel.entry.owed.expires_ns for parcel in parcels if parcel.batch]
+        if not expiries:
+            return None
+        return max(_SHORTEST_S, (max(expiries) - self._tools.clock()) / 1e9)
 
     def _settled(self, parcel: Parcel, *, base: int, projected_ns: int, acked_ns: int) -> None:
         """Let memory follow the log."""

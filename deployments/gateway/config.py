@@ -19,7 +19,8 @@ class GatewayConfig(Frozen):
     """`strategies` decide what may be subscribed to and for which symbols the hub keeps bars.
 
     A replica takes `max_ongoing_requests` at a time, and as many again wait at the proxy; more are refused.
-    `public_docs` opens `/docs` and `/openapi.json` to everybody: for a local hub.
+    `clock_error_ns` is what signals allow for, to be held against the kernel's word. `public_docs` opens
+    `/docs` and `/openapi.json` to everybody: for a local hub.
     """
 
     router: RouterConfig
@@ -29,6 +30,7 @@ class GatewayConfig(Frozen):
     tokens: TokenConfig
     tiers: Tiers
     strategies: tuple[Strategy, ...]
+    clock_error_ns: Annotated[int, Field(ge=0)] = 0
     replicas: Annotated[int, Field(gt=0)] = 1
     num_cpus: Annotated[float, Field(ge=0)] = 0.2
     max_ongoing_requests: Annotated[int, Field(gt=0)] = 256

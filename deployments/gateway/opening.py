@@ -158,5 +158,6 @@ def _health(
         pools=config.router.pools,
         limiter=limiter,
         publisher=publisher,
+        clock_error_ns=config.clock_error_ns,
     )
     return Health(bus=to.bus, readiness=readiness, probes=probes.by_name())

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from deployments.front.limits import RateLimiter
 from deployments.gateway.health import CHECK_TIMEOUT_S, Probe
+from deployments.gateway.host_clock import clock_says
 from deployments.router import load_table
 from deployments.router.opening import Routing
 from messaging.ports import EventBus, MarketFeed
@@ -27,6 +28,7 @@ class Probes:
         pools: Sequence[str],
         limiter: RateLimiter,
         publisher: Publisher,
+        clock_error_ns: int,
     ) -> None:
         self._bus = bus
         self._feed = feed
@@ -35,6 +37,7 @@ class Probes:
         self._pools = pools
         self._limiter = limiter
         self._publisher = publisher
+        self._clock_error_ns = clock_error_ns
 
     def by_name(self) -> Mapping[str, Probe]:
         return {
@@ -45,6 +48,7 @@ class Probes:
             "publisher": self.publisher,
             "catalogue": self.catalogue,
             "pools": self.pools,
+            "clock": self.clock,
         }
 
     async def kafka(self) -> str:
@@ -80,6 +84,9 @@ class Probes:
         if not copy.cards:
             raise NothingFeasible("no model is in the catalogue")
         return f"{len(copy.cards)} models, version {copy.version}, {self._routing.tail.age_s:.0f} s old"
+
+    async def clock(self) -> str:
+        return clock_says(self._clock_error_ns)
 
     async def pools(self) -> str:
         sizes = {pool: len(load_table.TABLE.replicas(pool)) for pool in self._pools}

@@ -22,6 +22,16 @@ def subscribe(
     account: Annotated[str, typer.Option(help="Trading account of the user.")] = "default",
     scale: Annotated[float, typer.Option(help="Targets are multiplied by this.")] = 1.0,
     max_fraction: Annotated[float, typer.Option(help="Targets are clipped to this.")] = 1.0,
+    max_exposure: Annotated[
+        float | None, typer.Option(help="The account's targets over all symbols stay below this.")
+    ] = None,
+    per_minute: Annotated[
+        int | None, typer.Option(help="So many signals in any 60 s ask for something.")
+    ] = None,
+    quiet: Annotated[
+        list[str] | None,
+        typer.Option(help="Nothing is asked in these hours, UTC: 22:00-06:00; repeatable."),
+    ] = None,
     *,
     end: Annotated[bool, typer.Option("--end", help="End the subscription instead.")] = False,
     url: Url = None,
@@ -30,7 +40,15 @@ def subscribe(
 ) -> None:
     """Subscribe the user to a strategy on a symbol, change its risk settings, or end it."""
     path = f"/api/v1/subscriptions/{strategy}/{symbol}"
-    risk = {"risk": {"scale": scale, "max_fraction": max_fraction}}
+    risk = {
+        "risk": {
+            "scale": scale,
+            "max_fraction": max_fraction,
+            "max_exposure": max_exposure,
+            "max_signals_per_minute": per_minute,
+            "quiet_hours": [_hours(text) for text in quiet or ()],
+        }
+    }
     with client(url, token, user) as hub:
         if end:
             hub.call("DELETE", path, query={"account": account})
@@ -100,6 +118,13 @@ def _note(frame: dict[str, Any]) -> str:
             return f"#{frame['from']} to #{frame['to']} not sent: {frame['reason']}"
         case _:
             return f"signals between #{frame['after']} and #{frame['before']} are no longer in the log"
+
+
+def _hours(text: str) -> dict[str, str]:
+    start, separator, end = text.partition("-")
+    if not separator:
+        raise typer.BadParameter(f"{text!r} is no span; write it as 22:00-06:00", param_hint="--quiet")
+    return {"start": start.strip(), "end": end.strip()}
 
 
 def _line(signal: dict[str, Any]) -> str:

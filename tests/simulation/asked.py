@@ -41,7 +41,7 @@ class HaltSpan:
             HaltScope.MODEL: f"{lineage.get('model')}@{lineage.get('version')}",
         }
         in_force = self.from_ns + OBEYED_NS < body["projected_ns"] < self.to_ns
-        return in_force and named[self.scope] == self.id
+        return bool(in_force and named[self.scope] == self.id)
 
 
 class Asked:

@@ -75,7 +75,9 @@ def claim_without_a_probe(patch: pytest.MonkeyPatch) -> None:
 def two_batches_in_flight(patch: pytest.MonkeyPatch) -> None:
     """A slot's records leave as two appends at once."""
 
-    async def publish(self: PartitionOwner, records: Sequence[Record]) -> int:
+    async def publish(
+        self: PartitionOwner, records: Sequence[Record], *, within_s: float | None = None
+    ) -> int:
         self.machine.appending(len(records))
         half = max(1, len(records) // 2)
         halves = [part for part in (records[:half], records[half:]) if part]
