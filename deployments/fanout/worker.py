@@ -21,7 +21,8 @@ from deployments.fanout.checkpoints import CheckpointWriter, latest_checkpoint
 from deployments.fanout.config import WorkerConfig
 from deployments.fanout.fold import Fold
 from deployments.fanout.halted import LiveHalts
-from deployments.fanout.partition import OwnedPartition, Tools
+from deployments.fanout.parcels import Tools
+from deployments.fanout.partition import OwnedPartition
 from deployments.fanout.predictions import PredictionLog
 from deployments.fanout.tally import Tally
 from messaging.lease import Lease

@@ -11,7 +11,8 @@ import pytest
 from deployments.fanout import fold, predictions
 from deployments.fanout.batches import Ahead
 from deployments.fanout.marks import Marks
-from deployments.fanout.partition import OwnedPartition, Parcel
+from deployments.fanout.parcels import Parcel
+from deployments.fanout.partition import OwnedPartition
 from messaging.claims import EpochFilter, Step
 from messaging.control import ControlLog
 from messaging.ownership import PartitionOwner
