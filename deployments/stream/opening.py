@@ -53,7 +53,7 @@ async def open_stream(config: StreamConfig, *, name: str) -> OpenStream:
     meter, rng, switchboard = LateMeter(RayMeter()), SystemRandom(), Switchboard()
     async with AsyncExitStack() as stack:
         stack.callback(meter.flush)
-        bus = await open_bus(config.kafka, client_id=f"stream-{name}")
+        bus = await open_bus(config.kafka, client_id=f"stream-{name}", meter=meter)
         stack.push_async_callback(bus.close)
         await check_topics(bus, (SIGNALS, SIGNAL_STATE))
         store = RedisFastStore(config.redis)

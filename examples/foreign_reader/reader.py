@@ -116,7 +116,7 @@ def main() -> None:
     consumer = Consumer(
         {
             "bootstrap.servers": given.kafka,
-            "group.id": "foreign-desk",
+            "group.id": "reader-foreign-desk",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
         }

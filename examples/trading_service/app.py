@@ -60,7 +60,7 @@ async def read(hub: RunningHub, users: Sequence[str], file: str) -> None:
     """Act on what comes, until cancelled; all processes of this name share the users among them."""
     bus = await open_bus(KafkaConfig.tansu(hub.kafka), client_id="desk")  # fits Apache Kafka as well
     store = SqliteEffects(file, schema=SCHEMA, write=keep)
-    service = Service("desk", users=frozenset(users))
+    service = Service("reader-desk", users=frozenset(users))
     try:
         await SignalReader(bus, store, service, clock=time.time_ns, rng=Random()).run()  # noqa: S311
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -19,6 +20,7 @@ from signals.encoding import decode_owed, encode
 from signals.reader import PredictionRules, SignalRules, Verdict
 from tests.unit.signals import records
 
+ROOT = Path(__file__).parents[3]
 UNDELIVERED = Undelivered(
     epoch=0,
     signal_id=records.slot().signal_id,
@@ -120,3 +122,15 @@ def test_subscriptions_enter_old_books() -> None:
     book.apply(subscription.key(), grown(encode(subscription)), 0)
 
     assert len(book) == 1
+
+
+def test_records_are_read_nowhere_else() -> None:
+    """Who reads a record strictly stops at the first field that a later release adds."""
+    rooms = ("deployments", "messaging", "routing", "signals", "storage")
+    strict = [
+        f"{file.relative_to(ROOT)}: read it with from_record (docs/decisions/0017)"
+        for room in rooms
+        for file in sorted((ROOT / room).rglob("*.py"))
+        if ".model_validate_json(" in file.read_text()
+    ]
+    assert strict == []
