@@ -48,7 +48,7 @@ class Desk:
 def desks(hub: UpHub, directory: Path) -> Iterator[dict[str, Desk]]:
     """Both examples, for the same users: the one subscribes them, each acts on everything."""
     with ExitStack() as stack:
-        trading = _started(hub, "trading_service/app.py", directory / "desk.sqlite")
+        trading = _started(hub, "trading_service/service.py", directory / "desk.sqlite")
         stack.callback(_stop, trading)
         foreign = _started(
             hub, "foreign_reader/reader.py", directory / "foreign.sqlite", "--kafka", hub.address.kafka

@@ -2,7 +2,7 @@
 
 From the hub's directory, beside `hub up --local` in one terminal and `hub play` in another:
 
-    python examples/trading_service/app.py --users anna ben --file positions.sqlite
+    python examples/trading_service/service.py --users anna ben --file positions.sqlite
 
 Stop it with Ctrl-C whenever you like, or kill it; start it again, or a second one on the same file. Every
 signal has its one effect, or is put down as expired: `hub ledger --reads desk=positions.sqlite` checks that.
