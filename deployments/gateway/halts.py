@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
-from random import Random
-from typing import Final, NoReturn
+from collections.abc import Sequence
+from typing import Final
 
-from messaging.control import ControlLog
 from messaging.ports import Broadcast, EventBus, Producer, Record
 from messaging.subjects import HALT_SUBJECT
 from messaging.topics import CONTROL
-from models.errors import AppendRefused, AppendUnknown, MessagingError, StoreUnavailable
+from models.errors import AppendRefused, AppendUnknown, MessagingError
 from models.halt import Halt, HaltScope, halt_key
 from models.principal import Principal
 from signals.halts import Halts
@@ -22,24 +20,19 @@ _LOG: Final = logging.getLogger("ray.serve")
 _APPEND_S: Final = 2.0
 _TELL_S: Final = 0.5
 _TRIES: Final = 5
-_RETRY_S: Final = 0.1
-_READ_S: Final = 5.0
 
 
 class HaltDesk:
-    """Writes halts, and knows those in force by following their log. `run` is its task."""
+    """Writes halts, and reads their log on from where it was each time it is asked."""
 
-    def __init__(self, bus: EventBus, broadcast: Broadcast, *, clock: Callable[[], int], rng: Random) -> None:
+    def __init__(self, bus: EventBus, broadcast: Broadcast) -> None:
         self._bus = bus
         self._broadcast = broadcast
         self._halts = Halts()
-        self._log = ControlLog(bus, self._halts, clock=clock, rng=rng, retry_s=_RETRY_S)
+        self._position = 0
+        self._reading = asyncio.Lock()
         self._producer: Producer | None = None
         self._writing = asyncio.Lock()
-
-    async def run(self) -> NoReturn:
-        """Follow the log."""
-        await self._log.follow()
 
     async def put(self, halt: Halt) -> None:
         """Halt: returns when it is in the log. A MessagingError says that it may not be; it was told all the
@@ -47,21 +40,23 @@ class HaltDesk:
         """
         _LOG.warning("halt of %s %s by %s: %s", halt.scope, halt.id, halt.by, halt.reason)
         value = halt.model_dump_json(by_alias=True).encode()
-        _, offset = await asyncio.gather(self._tell(value), self._write(Record(halt.key(), value)))
-        await self._log.reach(offset, within_s=_READ_S)
+        await asyncio.gather(self._tell(value), self._write(Record(halt.key(), value)))
 
     async def lift(self, halt: Halt, *, by: str) -> None:
         """Resume: returns when the log has it."""
         _LOG.warning("%s %s is resumed by %s", halt.scope, halt.id, by)
-        offset = await self._write(Record(halt_key(halt.scope, halt.id), None))
-        await self._log.reach(offset, within_s=_READ_S)
+        await self._write(Record(halt_key(halt.scope, halt.id), None))
 
     async def in_force(self) -> Sequence[Halt]:
-        """All halts, as of now; StoreUnavailable if their log cannot be read."""
-        if not await self._log.catch_up(within_s=_READ_S):
-            raise StoreUnavailable(
-                "the log of halts cannot be read at the moment; try again", retry_after_s=1
-            )
+        """All halts, as of now; a MessagingError if their log cannot be read."""
+        async with self._reading:
+            first, end = await self._bus.bounds(CONTROL.name, 0)
+            start = max(first, self._position)
+            if start < end:
+                async for records in self._bus.read(CONTROL.name, 0, start, end):
+                    for record in records:
+                        self._halts.apply(record.key, record.value)
+            self._position = max(start, end)
         return self._halts.in_force
 
     async def find(self, scope: HaltScope, halted: str) -> Halt | None:
@@ -70,7 +65,7 @@ class HaltDesk:
 
     @property
     def known(self) -> Sequence[Halt]:
-        """The halts in force, as far as they have been read."""
+        """The halts in force when they were read last."""
         return self._halts.in_force
 
     def concerning(self, caller: Principal) -> tuple[Halt, ...]:

@@ -54,23 +54,18 @@ class OpenGateway:
         self.services = services
         self._routing = routing
         self._stack = stack
-        self._tasks = (
-            asyncio.create_task(services.decisions.run()),
-            asyncio.create_task(services.halts.run()),
-        )
+        self._recording = asyncio.create_task(services.decisions.run())
 
     def check(self) -> None:
         """Raises what ended one of the tasks for good."""
         self._routing.check()
-        for task in self._tasks:
-            if task.done():
-                task.result()
+        if self._recording.done():
+            self._recording.result()
 
     async def close(self) -> None:
         """Stop the tasks, then close the connections, the last opened first."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._recording.cancel()
+        await asyncio.gather(self._recording, return_exceptions=True)
         await self._stack.aclose()
 
 
@@ -89,7 +84,7 @@ async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
         )
         writer = SubscriptionWriter(to.bus)
         stack.push_async_callback(writer.close)
-        halts = HaltDesk(to.bus, to.broadcast, clock=time.time_ns, rng=rng)
+        halts = HaltDesk(to.bus, to.broadcast)
         stack.push_async_callback(halts.close)
         publisher = await Publisher.open(to.bus, name="gateway", meter=meter)
         stack.push_async_callback(publisher.close)

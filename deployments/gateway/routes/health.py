@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Final
 
 from fastapi import APIRouter, Response
 
 from deployments.gateway.access import Caller
-from deployments.gateway.health import HealthReport, TopicsReport
+from deployments.gateway.health import CHECK_TIMEOUT_S, HealthReport, TopicsReport
 from deployments.gateway.services import Hub
+from models.errors import MessagingError
 
 probes = APIRouter(tags=["health"])
 router = APIRouter(tags=["health"])
@@ -33,6 +36,9 @@ async def ready(hub: Hub) -> Response:
 async def health(hub: Hub, caller: Caller) -> HealthReport:
     """Everything this gateway leans on, one check each, and what is halted."""
     report = await hub.health.report()
+    with contextlib.suppress(MessagingError, TimeoutError):  # then as they were read last
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            await hub.halts.in_force()
     return report.model_copy(update={"halts": hub.halts.concerning(caller)})
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import httpx2
 import numpy as np
@@ -240,7 +239,6 @@ class TestHub:
     publisher: Publisher
     meter: MemoryMeter
     clock: Clock
-    following: asyncio.Task[NoReturn]
 
     def token(self, user_id: str = "alice", tenant: str = "acme", *, ttl_s: int = 600, **facts: Any) -> str:
         """A good token."""
@@ -298,7 +296,7 @@ async def make_hub(
         "markets": Markets(feed, [STRATEGY]),
         "last_good": LastGoodAnswers(store, clock),
         "decisions": DecisionLog(store=store, bus=bus, meter=meter),
-        "halts": HaltDesk(bus, MemoryBroadcast(market, process), clock=clock, rng=rng),
+        "halts": HaltDesk(bus, MemoryBroadcast(market, process)),
         "recorder": Recorder(PROFILES.read_text(), LoadTable(), clock=clock, longest_s=0.3),
         "observer": Observer(
             load_experiments(EXPERIMENTS, profiles=("balanced", "cost_optimized")),
@@ -321,8 +319,7 @@ async def make_hub(
     app = create_app(services)
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     client = httpx2.AsyncClient(transport=transport, base_url="http://hub")
-    following = asyncio.create_task(services.halts.run())  # ends with the test's event loop
-    return TestHub(app, client, services, router, log, bus, feed, market, publisher, meter, clock, following)
+    return TestHub(app, client, services, router, log, bus, feed, market, publisher, meter, clock)
 
 
 async def put_bars(feed: MemoryFeed, *, count: int = WINDOW + 1, symbol: str = "EURUSD") -> None:
