@@ -12,16 +12,16 @@ from dataclasses import dataclass
 import orjson
 
 from models.subscription import Subscription
+from signals.holdings import account_key
 from signals.limits import Limits
 from signals.projection import Bounds, Cases, cases
-from signals.standing import account_key
 
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
     """One (user, account) as the hot path needs it: `key` is the record key, `identity` what stands in its
     signals between delivery id and sequence, `delivery_seed` what `delivery_id` hashes after the signal,
-    `account` its name in the standing.
+    `account` its name in the holdings.
 
     `own_bytes` is the size of key and identity. `limits` is None for the many whose action depends on nothing
     but `cases`.

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from models.subscription import QuietHours, RiskSettings, Subscription
+from signals.holdings import Holdings, subscription_key
 from signals.projection import Veto
-from signals.standing import Standing, subscription_key
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of one subscription; `key` is its name in the standing."""
+    """Of one subscription; `key` is its name in the holdings."""
 
     key: str
     symbol: str
@@ -39,22 +39,22 @@ class Limits:
         limit = self.risk.max_signals_per_minute
         return None if limit is None else (self.key, limit)
 
-    def veto(self, standing: Standing, *, at_ns: int) -> Veto | None:
+    def veto(self, holdings: Holdings, *, at_ns: int) -> Veto | None:
         """Why nothing may be asked at this moment, if so."""
         if self.symbol in self.risk.blocked_symbols:
             return Veto("blocked_symbols", f"the user has blocked {self.symbol}")
         if any(_covers(hours, at_ns) for hours in self.risk.quiet_hours):
             return Veto("quiet_hours", "these are the user's quiet hours")
-        if self.rate and standing.full_at(*self.rate, now_ns=at_ns):
+        if self.rate and holdings.full_at(*self.rate, now_ns=at_ns):
             return Veto("max_signals_per_minute", f"{self.rate[1]} signals asked for something in 60 s")
         return None
 
-    def room(self, standing: Standing, account: str) -> float:
+    def room(self, holdings: Holdings, account: str) -> float:
         """How large this symbol's position may be, given the account's others."""
         most = self.risk.max_exposure
         if most is None:
             return math.inf
-        return max(0.0, most - standing.exposure(account, besides=self.symbol))
+        return max(0.0, most - holdings.exposure(account, besides=self.symbol))
 
 
 def _covers(hours: QuietHours, at_ns: int) -> bool:

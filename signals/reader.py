@@ -28,7 +28,7 @@ from models.events import (
 from models.prediction import Prediction, Skipped
 from models.signal import Signal, Source
 from signals.encoding import check_signal, decode_owed, slot_id
-from signals.standing import Asked, Standing, account_key, asks, subscription_key
+from signals.holdings import Asked, Holdings, account_key, asks, subscription_key
 
 Series = tuple[str, str, int]
 """Strategy, symbol, horizon: within a series bar closes only grow."""
@@ -190,7 +190,7 @@ class LastSlot:
 class SignalRules:
     """Folds one partition of `user.signals` in log order.
 
-    `sequences` is the last sequence per user, `slots` the newest slot per series, `standing` what accounts
+    `sequences` is the last sequence per user, `slots` the newest slot per series, `holdings` what accounts
     were asked to hold, `cursor` the next offset to take per `hub.predictions` partition, `position` the next
     offset to read here. `strict` also re-derives every id, at four times the cost.
     """
@@ -200,7 +200,7 @@ class SignalRules:
     ) -> None:
         self.sequences: dict[str, int] = dict(sequences or {})
         self.slots: dict[Series, LastSlot] = {}
-        self.standing = Standing()
+        self.holdings = Holdings()
         self.cursor: dict[int, int] = {}
         self.position = 0
         self._epochs = epochs
@@ -241,7 +241,7 @@ class SignalRules:
         rules = cls(epochs, checkpoint.sequences)
         rules.cursor = {int(partition): offset for partition, offset in checkpoint.cursor.items()}
         rules.position = checkpoint.position
-        rules.standing = Standing.restored(checkpoint.held, checkpoint.acted)
+        rules.holdings = Holdings.restored(checkpoint.held, checkpoint.acted)
         for mark in checkpoint.series:
             slot = LastSlot(mark.bar_close_ms, (-1, -1), -1, (1, 1), sealed=True)
             rules.slots[mark.strategy, mark.symbol, mark.horizon_ms] = slot
@@ -262,8 +262,8 @@ class SignalRules:
             cursor={str(partition): offset for partition, offset in self.cursor.items()},
             sequences=dict(self.sequences),
             series=tuple(marks),
-            held=self.standing.held,
-            acted=self.standing.acted,
+            held=self.holdings.held,
+            acted=self.holdings.acted,
             written_ns=now_ns,
         )
 
@@ -280,7 +280,7 @@ class SignalRules:
             return SignalReading(out_of_turn, head)
         self._note_delivery(head)
         if asked := head.asked:
-            self.standing.ask((asked,), head.generated_ns)
+            self.holdings.ask((asked,), head.generated_ns)
         missed = 0 if last is None else head.sequence - last - 1
         if now_ns is not None and now_ns + head.clock_error_ns >= head.expires_ns:
             return SignalReading(Verdict.EXPIRED, head, missed=missed)

@@ -8,9 +8,9 @@ from models.halt import Halt
 from models.prediction import Prediction, Skipped
 from signals.book import Subscriber
 from signals.halts import Halts
+from signals.holdings import Holdings
 from signals.limits import Limits
 from signals.projection import Case, Veto
-from signals.standing import Standing
 
 UNKNOWN_HALTS: Final = Veto("halt:unknown", "halted: which halts are in force cannot be read at the moment")
 
@@ -21,10 +21,10 @@ class Terms:
     Moments are the prediction's own `generated_ns`, so that another owner comes to the same cases.
     """
 
-    def __init__(self, owed: Prediction | Skipped, *, standing: Standing, halts: Halts | None) -> None:
+    def __init__(self, owed: Prediction | Skipped, *, holdings: Holdings, halts: Halts | None) -> None:
         self._at_ns = owed.generated_ns
-        self._standing = standing
-        self._held = standing.holder(owed.slot.symbol)
+        self._holdings = holdings
+        self._held = holdings.holder(owed.slot.symbol)
         self._personal = halts if halts and halts.personal else None
         self._veto = _of_slot(owed, halts)
         self._simple = self._veto is None and self._personal is None
@@ -39,7 +39,7 @@ class Terms:
     def _special(self, one: Subscriber, side: int) -> Case:
         bounds = one.cases.flat.bounds
         veto = self._veto or self._halted(one) or self._limited(one.limits)
-        room = one.limits.room(self._standing, one.account) if one.limits else one.cases.flat.room
+        room = one.limits.room(self._holdings, one.account) if one.limits else one.cases.flat.room
         return Case(bounds, side, room, veto)
 
     def _halted(self, one: Subscriber) -> Veto | None:
@@ -47,7 +47,7 @@ class Terms:
         return _veto(halt) if halt else None
 
     def _limited(self, limits: Limits | None) -> Veto | None:
-        return limits.veto(self._standing, at_ns=self._at_ns) if limits else None
+        return limits.veto(self._holdings, at_ns=self._at_ns) if limits else None
 
 
 def _of_slot(owed: Prediction | Skipped, halts: Halts | None) -> Veto | None:

@@ -13,7 +13,7 @@ from messaging.ports import Record
 from messaging.sizes import BATCH_OVERHEAD, RECORD_OVERHEAD
 from signals.book import Subscriber
 from signals.encoding import BatchBody, Body, Outcome
-from signals.standing import Asked, Standing
+from signals.holdings import Asked, Holdings
 from signals.terms import Terms
 
 _TURN: Final = 500
@@ -64,12 +64,12 @@ class Turns:
 class Ahead:
     """What the records that stand in front of others in the same append will have changed."""
 
-    standing: Standing
+    holdings: Holdings
     sequences: dict[str, int] = field(default_factory=dict)
 
     def add(self, batch: Batch) -> None:
         self.sequences.update(batch.sequences)
-        self.standing.ask(batch.asked, batch.entry.owed.generated_ns)
+        self.holdings.ask(batch.asked, batch.entry.owed.generated_ns)
 
 
 @dataclass(slots=True)

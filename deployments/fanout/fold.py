@@ -66,7 +66,7 @@ class Fold:
         """A batch of ours is valid in the log; everything before `position` is known."""
         entry, rules = batch.entry, self.rules
         rules.sequences.update(batch.sequences)
-        rules.standing.ask(batch.asked, entry.owed.generated_ns)
+        rules.holdings.ask(batch.asked, entry.owed.generated_ns)
         last = self.last(entry.owed.slot)
         if last is None or last.bar_close_ms < entry.owed.slot.bar_close_ms:
             last = LastSlot(

@@ -145,7 +145,7 @@ class Packer:
         """An entry that takes several appends, or of which a part is in the log already, goes alone."""
         parcels: list[Parcel] = []
         closes: dict[Series, int] = {}
-        ahead = Ahead(self._fold.rules.standing.above())
+        ahead = Ahead(self._fold.rules.holdings.above())
         seen = 0
         for entry in waiting:
             due = await self._dues.of(entry, closes)
@@ -182,7 +182,7 @@ class Packer:
 
     async def _part(self, entry: Entry, due: Due) -> Parcel:
         """A halt can make what is left smaller or larger, so it is cut anew for each part."""
-        renderer = self._renderer(entry, due, Ahead(self._fold.rules.standing))
+        renderer = self._renderer(entry, due, Ahead(self._fold.rules.holdings))
         outcomes = renderer.outcomes(due.subscribers)
         sizes = renderer.cut(due.subscribers, outcomes, self._lease.batch_bytes)
         if not sizes:
@@ -195,7 +195,7 @@ class Packer:
         return Renderer(
             entry=entry,
             body=self._body(entry),
-            terms=Terms(entry.owed, standing=ahead.standing, halts=self._tools.halts.in_force()),
+            terms=Terms(entry.owed, holdings=ahead.holdings, halts=self._tools.halts.in_force()),
             epoch=self._lease.epoch,
             subscription_offset=due.subscription_offset,
             sequences=self._fold.rules.sequences,

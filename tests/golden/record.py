@@ -83,7 +83,6 @@ async def _around_it() -> list[Golden]:
     await _halted(hub)
     topics = (DECISIONS, EVENT_MARKS, CONTROL, *USER_EVENTS)
     kept = [one for topic in topics for one in _of(hub.log, topic.name)]
-    hub.following.cancel()
     await hub.client.aclose()
     await hub.bus.close()
     return [*await _catalogue(), *kept, _dead_letter(), *_messages()]

@@ -19,7 +19,7 @@ from messaging.ownership import PartitionOwner
 from messaging.ports import Record
 from models.errors import OwnershipLost
 from signals.halts import Halts
-from signals.standing import Standing
+from signals.holdings import Holdings
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -106,12 +106,12 @@ def a_reader_that_starts_mid_log(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(fold, "EpochFilter", lambda _claims=(): EpochFilter())
 
 
-def a_standing_that_is_not_restored(patch: pytest.MonkeyPatch) -> None:
+def holdings_that_are_not_restored(patch: pytest.MonkeyPatch) -> None:
     """A new owner does not know what accounts were asked to hold, and how often."""
-    patch.setattr(Standing, "restored", classmethod(lambda cls, *_: cls()))
+    patch.setattr(Holdings, "restored", classmethod(lambda cls, *_: cls()))
 
 
-def a_standing_of_the_log_alone(patch: pytest.MonkeyPatch) -> None:
+def holdings_of_the_log_alone(patch: pytest.MonkeyPatch) -> None:
     """What stands in front of a signal in the same append does not count for it."""
     patch.setattr(Ahead, "add", lambda self, batch: self.sequences.update(batch.sequences))
 
@@ -147,8 +147,8 @@ BUGS: Final[Sequence[Plant]] = (
     claim_without_a_probe,
     two_batches_in_flight,
     a_reader_that_starts_mid_log,
-    a_standing_that_is_not_restored,
-    a_standing_of_the_log_alone,
+    holdings_that_are_not_restored,
+    holdings_of_the_log_alone,
     halts_that_nobody_reads,
     halts_of_the_first_moment,
     marks_beside_their_signals,

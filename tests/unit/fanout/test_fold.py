@@ -43,11 +43,11 @@ def people(count: int, *, accounts: int = 1) -> list[Subscriber]:
 
 def renderer(one: Entry, fold: Fold) -> Renderer:
     """A renderer under the claim at offset 4."""
-    ahead = Ahead(fold.rules.standing.above())
+    ahead = Ahead(fold.rules.holdings.above())
     return Renderer(
         entry=one,
         body=one.body(TargetFractionPolicy(), clock_error_ns=0),
-        terms=Terms(one.owed, standing=ahead.standing, halts=Halts()),
+        terms=Terms(one.owed, holdings=ahead.holdings, halts=Halts()),
         epoch=CLAIM,
         subscription_offset=9,
         sequences=fold.rules.sequences,
@@ -87,7 +87,7 @@ def test_a_fold_moved_by_its_own_batches_equals_one_that_read_them(sizes: list[l
             assert fold.rules.series == readers.series
             assert fold.rules.position == readers.position
             assert (fold.rules.open_slot is None) == (readers.open_slot is None)
-            assert fold.rules.standing.held == readers.standing.held
+            assert fold.rules.holdings.held == readers.holdings.held
 
 
 def test_two_accounts_of_a_user_share_one_sequence() -> None:

@@ -9,9 +9,9 @@ from models.halt import Halt, HaltScope, halt_key
 from models.signal import Kind
 from signals.book import Subscriber
 from signals.halts import TOLD_NS, Halts
+from signals.holdings import Holdings
 from signals.policy import toward
 from signals.projection import project
-from signals.standing import Standing
 from signals.terms import Terms
 from tests.unit.signals.records import NOW_NS, prediction, skipped, subscription
 
@@ -45,7 +45,7 @@ def test_a_halt_covers_whom_it_names(one: Halt, limit: str | None) -> None:
     halts = Halts()
     put(halts, one)
     who = Subscriber.of(subscription("user-1").model_copy(update={"tenant_id": "t1"}))
-    case = Terms(prediction(), standing=Standing(), halts=halts).case(who)
+    case = Terms(prediction(), holdings=Holdings(), halts=halts).case(who)
     projected = project(toward(0.5, "edge"), case)
 
     assert projected.limits_hit == ((limit,) if limit else ())
@@ -55,7 +55,7 @@ def test_a_halt_covers_whom_it_names(one: Halt, limit: str | None) -> None:
 
 def test_while_halts_are_unknown_nobody_is_asked_anything() -> None:
     """A kill switch that cannot be read counts as pulled."""
-    case = Terms(prediction(), standing=Standing(), halts=None).case(Subscriber.of(subscription()))
+    case = Terms(prediction(), holdings=Holdings(), halts=None).case(Subscriber.of(subscription()))
 
     assert project(toward(0.5, "edge"), case).limits_hit == ("halt:unknown",)
 
@@ -65,7 +65,7 @@ def test_a_skipped_slot_has_no_model_to_halt() -> None:
     halts = Halts()
     put(halts, halt(HaltScope.MODEL, "ridge@1"))
 
-    assert Terms(skipped(), standing=Standing(), halts=halts).case(Subscriber.of(subscription())).veto is None
+    assert Terms(skipped(), holdings=Holdings(), halts=halts).case(Subscriber.of(subscription())).veto is None
 
 
 def test_a_tombstone_resumes() -> None:

@@ -17,9 +17,9 @@ from models.subscription import QuietHours, RiskSettings, Subscription
 from signals.book import Subscriber
 from signals.encoding import Body
 from signals.halts import Halts
+from signals.holdings import Asked, Holdings, account_key
 from signals.policy import toward
 from signals.projection import Case, Projected, project
-from signals.standing import Asked, Standing, account_key
 from signals.terms import Terms
 from tests.unit.signals.records import NOW_NS, prediction, slot, subscription
 
@@ -40,21 +40,21 @@ def owed(at_ns: int = NOW_NS, symbol: str = "EURUSD") -> Prediction:
     return prediction(slot(symbol=symbol)).model_copy(update={"generated_ns": at_ns})
 
 
-def case(one: Subscriber, standing: Standing | None = None, *, at_ns: int = NOW_NS) -> Case:
+def case(one: Subscriber, holdings: Holdings | None = None, *, at_ns: int = NOW_NS) -> Case:
     """The subscriber's case without halts."""
-    return Terms(owed(at_ns), standing=standing or Standing(), halts=Halts()).case(one)
+    return Terms(owed(at_ns), holdings=holdings or Holdings(), halts=Halts()).case(one)
 
 
-def projected(one: Subscriber, standing: Standing, target: float, *, at_ns: int = NOW_NS) -> Projected:
+def projected(one: Subscriber, holdings: Holdings, target: float, *, at_ns: int = NOW_NS) -> Projected:
     """What becomes of a wish for `target`."""
-    return project(toward(target, "edge"), case(one, standing, at_ns=at_ns))
+    return project(toward(target, "edge"), case(one, holdings, at_ns=at_ns))
 
 
-def held(**targets: float) -> Standing:
+def held(**targets: float) -> Holdings:
     """The account holds these."""
-    standing = Standing()
-    standing.ask([Asked(ACCOUNT, symbol, target, None) for symbol, target in targets.items()], NOW_NS)
-    return standing
+    holdings = Holdings()
+    holdings.ask([Asked(ACCOUNT, symbol, target, None) for symbol, target in targets.items()], NOW_NS)
+    return holdings
 
 
 def at(text: str) -> int:
@@ -81,7 +81,7 @@ NOON = QuietHours(start=time(12), end=time(13))
 )
 def test_in_quiet_hours_nothing_is_asked(hours: QuietHours, moment: str, *, quiet: bool) -> None:
     """In UTC, by the weekday on which they begin."""
-    result = projected(subscriber(quiet_hours=[hours]), Standing(), 0.5, at_ns=at(moment))
+    result = projected(subscriber(quiet_hours=[hours]), Holdings(), 0.5, at_ns=at(moment))
 
     assert (result.action.kind is Kind.ABSTAIN) == quiet
     assert result.limits_hit == (("quiet_hours",) if quiet else ())
@@ -98,7 +98,7 @@ def test_hours_that_are_none_are_refused(wrong: dict[str, str]) -> None:
 
 def test_a_blocked_symbol_is_never_asked_for() -> None:
     """The signal says who blocked it."""
-    result = projected(subscriber(blocked_symbols={"EURUSD"}), Standing(), 0.5)
+    result = projected(subscriber(blocked_symbols={"EURUSD"}), Holdings(), 0.5)
 
     assert result.limits_hit == ("blocked_symbols",)
     assert result.action.reason == "edge; the user has blocked EURUSD"
@@ -121,10 +121,10 @@ def test_a_used_up_exposure_asks_for_nothing() -> None:
 
 def test_the_other_side_is_closed_first() -> None:
     """Long to short goes by way of nothing; the next slot may open."""
-    standing = held(EURUSD=0.4)
-    first = projected(subscriber(), standing, -0.2)
-    standing.ask([Asked(ACCOUNT, "EURUSD", first.holds or 0.0, None)], NOW_NS)
-    second = projected(subscriber(), standing, -0.2)
+    holdings = held(EURUSD=0.4)
+    first = projected(subscriber(), holdings, -0.2)
+    holdings.ask([Asked(ACCOUNT, "EURUSD", first.holds or 0.0, None)], NOW_NS)
+    second = projected(subscriber(), holdings, -0.2)
 
     assert (first.action.kind, first.action.direction, first.limits_hit) == (Kind.CLOSE, 0, ("close_first",))
     assert (second.action.kind, second.action.target_fraction) == (Kind.ADJUST, -0.2)
@@ -132,14 +132,14 @@ def test_the_other_side_is_closed_first() -> None:
 
 def test_so_many_signals_a_minute_ask_for_something() -> None:
     """Abstains do not count, and the oldest leaves after sixty seconds."""
-    one, standing = subscriber(max_signals_per_minute=2), Standing()
+    one, holdings = subscriber(max_signals_per_minute=2), Holdings()
     kinds = []
     for second in (0, 10, 20, 59, 60, 61, 70):
         now_ns = NOW_NS + second * SECOND
-        result = projected(one, standing, 0.5, at_ns=now_ns)
+        result = projected(one, holdings, 0.5, at_ns=now_ns)
         kinds.append(result.action.kind)
         if result.holds is not None and one.limits:
-            standing.ask([Asked(ACCOUNT, "EURUSD", result.holds, one.limits.rate)], now_ns)
+            holdings.ask([Asked(ACCOUNT, "EURUSD", result.holds, one.limits.rate)], now_ns)
 
     adjust, abstain = Kind.ADJUST, Kind.ABSTAIN
     assert kinds == [adjust, adjust, abstain, abstain, adjust, abstain, adjust]
@@ -156,7 +156,7 @@ def test_who_has_no_limits_shares_a_case_with_all_others() -> None:
 
 
 def test_a_limit_in_force_is_in_the_signal() -> None:
-    """A reader that restores the standing finds what to count."""
+    """A reader that restores the holdings finds what to count."""
     one = subscriber(max_signals_per_minute=7)
     body = Body(prediction(), source=SOURCE, policy=POLICY)
 
@@ -164,7 +164,7 @@ def test_a_limit_in_force_is_in_the_signal() -> None:
     assert b"per_minute" not in body.outcome(case(subscriber())).ending
 
 
-class TestStanding:
+class TestHoldings:
     """What was asked, below and above the log's end."""
 
     def test_a_view_counts_what_is_not_in_the_log_yet(self) -> None:
@@ -193,10 +193,10 @@ class TestStanding:
         self, asked: list[tuple[str, str, float, bool]]
     ) -> None:
         """A checkpoint loses nothing that decides."""
-        first = Standing()
+        first = Holdings()
         for moment, (account, symbol, target, limited) in enumerate(asked):
             first.ask([Asked(account, symbol, target, (account, 3) if limited else None)], moment)
-        again = Standing.restored(first.held, first.acted)
+        again = Holdings.restored(first.held, first.acted)
 
         for account in "abc":
             for symbol in "XY":

@@ -38,10 +38,10 @@ class Asked(NamedTuple):
     limited: tuple[str, int] | None
 
 
-class Standing:
+class Holdings:
     """One writer; `above` makes a view in which signals count that are not in the log yet."""
 
-    def __init__(self, below: Standing | None = None) -> None:
+    def __init__(self, below: Holdings | None = None) -> None:
         self._below = below
         self._held: dict[str, dict[str, float]] = {}
         self._acted: dict[str, deque[int]] = {}
@@ -49,16 +49,16 @@ class Standing:
     @classmethod
     def restored(
         cls, held: Mapping[str, Mapping[str, float]], acted: Mapping[str, Iterable[int]]
-    ) -> Standing:
+    ) -> Holdings:
         """As `held` and `acted` of an earlier one said."""
-        standing = cls()
-        standing._held = {symbol: dict(accounts) for symbol, accounts in held.items()}
-        standing._acted = {key: deque(times, len(tuple(times))) for key, times in acted.items()}
-        return standing
+        holdings = cls()
+        holdings._held = {symbol: dict(accounts) for symbol, accounts in held.items()}
+        holdings._acted = {key: deque(times, len(tuple(times))) for key, times in acted.items()}
+        return holdings
 
-    def above(self) -> Standing:
+    def above(self) -> Holdings:
         """A view of this one that can go on while this one stays as it is."""
-        return Standing(self)
+        return Holdings(self)
 
     def holder(self, symbol: str) -> Callable[[str], float | None]:
         """Answers per account what it holds of the symbol; None or 0: nothing."""
