@@ -98,8 +98,9 @@ class Renderer:
     clock: Callable[[], int]
     turns: Turns
 
-    def outcomes(self, subscribers: Sequence[Subscriber]) -> list[Outcome]:
-        """What each subscriber is asked for."""
+    async def outcomes(self, subscribers: Sequence[Subscriber]) -> list[Outcome]:
+        """What each subscriber is asked for, found out when it is this partition's turn to render."""
+        await self.turns.take(min(len(subscribers), _TURN))
         case, outcome = self.terms.case, self.body.outcome
         return [outcome(case(one)) for one in subscribers]
 
@@ -110,7 +111,8 @@ class Renderer:
         written, head = _Written(), self._head(part)
         for start in range(0, len(subscribers), _TURN):
             end = min(start + _TURN, len(subscribers))
-            await self.turns.take(end - start)
+            if start:  # the turn for the first was taken with the outcomes
+                await self.turns.take(end - start)
             self._render(subscribers[start:end], outcomes[start:end], head, written)
         whole = part[0] == part[1] == 1
         return Batch(

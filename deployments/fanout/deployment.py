@@ -11,6 +11,7 @@ from ray import serve
 from ray.serve import Application
 
 from deployments.fanout.config import FanoutConfig, WorkerConfig
+from deployments.fanout.garbage import spare_collections
 from deployments.fanout.worker import FanoutWorker
 from deployments.router.meter import RayMeter
 from messaging.connect import make_broadcast, open_bus
@@ -39,6 +40,7 @@ class Fanout:
             broadcast=self._broadcast,
         )
         self._running = asyncio.create_task(self._worker.run())
+        self._sparing = asyncio.create_task(spare_collections(self._worker))
 
     async def status(self) -> dict[str, Any]:
         """What this replica owns, how far it is, and what became of what was owed."""
@@ -56,7 +58,8 @@ class Fanout:
     async def __del__(self) -> None:
         """Hand the users over: leave the group, publish on while others take over, then end."""
         await self._worker.stop()
-        await asyncio.gather(self._running, return_exceptions=True)
+        self._sparing.cancel()
+        await asyncio.gather(self._running, self._sparing, return_exceptions=True)
         if self._broadcast:
             await self._broadcast.close()
         await self._bus.close()

@@ -170,7 +170,7 @@ class Packer:
             reason = UndeliveredReason.NO_OWNER if inherited else UndeliveredReason.EXPIRED
             return self.note(entry, due, reason, place=place)
         renderer = self._renderer(entry, due, ahead)
-        outcomes = renderer.outcomes(due.subscribers)
+        outcomes = await renderer.outcomes(due.subscribers)
         sizes = renderer.cut(due.subscribers, outcomes, self._lease.batch_bytes)
         if not sizes:
             return self.note(entry, due, UndeliveredReason.PUBLISH_FAILED, place=place)
@@ -183,7 +183,7 @@ class Packer:
     async def _part(self, entry: Entry, due: Due) -> Parcel:
         """A halt can make what is left smaller or larger, so it is cut anew for each part."""
         renderer = self._renderer(entry, due, Ahead(self._fold.rules.holdings))
-        outcomes = renderer.outcomes(due.subscribers)
+        outcomes = await renderer.outcomes(due.subscribers)
         sizes = renderer.cut(due.subscribers, outcomes, self._lease.batch_bytes)
         if not sizes:
             return self.note(entry, due, UndeliveredReason.PUBLISH_FAILED)

@@ -17,6 +17,7 @@ from messaging.ports import LogRecord
 from messaging.sizes import BATCH_OVERHEAD, RECORD_OVERHEAD, fitting
 from models.strategy import TargetFractionPolicy
 from signals.book import Subscriber
+from signals.encoding import Outcome
 from signals.halts import Halts
 from signals.reader import SignalRules
 from signals.terms import Terms
@@ -65,7 +66,12 @@ def empty_fold() -> Fold:
 def batch(one: Entry, fold: Fold, who: Sequence[Subscriber], part: tuple[int, int] = (1, 1)) -> Batch:
     """Rendered at once."""
     render = renderer(one, fold)
-    return asyncio.run(render.batch(who, render.outcomes(who), part))
+    return asyncio.run(render.batch(who, outcomes(render, who), part))
+
+
+def outcomes(render: Renderer, who: Sequence[Subscriber]) -> list[Outcome]:
+    """What they are asked for."""
+    return asyncio.run(render.outcomes(who))
 
 
 @given(sizes=st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=3), min_size=1, max_size=4))
@@ -104,7 +110,7 @@ def test_a_slot_is_cut_to_what_one_append_takes(capacity: int, sizes: list[int])
     room = BATCH_OVERHEAD + capacity * (RECORD_OVERHEAD + len(one.key) + len(one.value or b"") + _SLACK)
 
     render, who = renderer(entry(), empty_fold()), people(5)
-    assert render.cut(who, render.outcomes(who), room) == sizes
+    assert render.cut(who, outcomes(render, who), room) == sizes
 
 
 @given(room=st.integers(2_000, 9_000), count=st.integers(1, 30), part=st.integers(1, 9999))
@@ -112,8 +118,8 @@ def test_what_is_cut_fits(room: int, count: int, part: int) -> None:
     """Sizes are reckoned before anything is rendered, and never too small."""
     render, who = renderer(entry(), empty_fold()), people(count)
 
-    for size in render.cut(who, render.outcomes(who), room):
-        sent = asyncio.run(render.batch(who[:size], render.outcomes(who[:size]), (part, 9999)))
+    for size in render.cut(who, outcomes(render, who), room):
+        sent = asyncio.run(render.batch(who[:size], outcomes(render, who[:size]), (part, 9999)))
         assert fitting(sent.records, room) == size
         who = who[size:]
     assert who == []
