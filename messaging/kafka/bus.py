@@ -111,7 +111,7 @@ class KafkaBus:
         )
 
     async def _exact_end(self, place: TopicPartition, reported: int) -> int:
-        """Tansu reports one after the first record of the last batch as the end. As long as it reports the same,
+        """Tansu reports one after the first record of the last batch as the end. While it reports the same,
         the last batch is the same, so a log that nobody writes to is fetched from once.
         """
         if self._caller.config.idempotent or reported == 0:
