@@ -18,7 +18,11 @@ Halted = Annotated[
 Reason = Annotated[str, typer.Option(help="Why; those who are halted read it in their signals.")]
 Direct = Annotated[
     bool,
-    typer.Option("--direct", help="Write to Kafka by the settings, past a gateway that does not answer."),
+    typer.Option(
+        "--direct",
+        help="Write past a gateway that does not answer: to the Kafka of the bundled hub that runs here, else"
+        " to that of the settings.",
+    ),
 ]
 
 
@@ -36,6 +40,7 @@ def halt(
 
     In force within a tenth of a second, through restarts, until `hub resume`. `hub halts` lists them.
     """
+    _check(scope, halted)
     if direct:
         from serve_app.direct_halts import write_halt
 
@@ -56,6 +61,7 @@ def resume(
     user: User = None,
 ) -> None:
     """End a halt: signals follow from the next due slot on."""
+    _check(scope, halted)
     if direct:
         from serve_app.direct_halts import write_resumption
 
@@ -85,6 +91,13 @@ def halts(url: Url = None, token: Token = None, user: User = None) -> None:
         since = datetime.fromtimestamp(one["at_ns"] / 1e9, UTC)
         table.add_row(one["scope"], one["id"], f"{since:%Y-%m-%d %H:%M:%S}", one["by"], one["reason"])
     Console().print(table)
+
+
+def _check(scope: HaltScope, halted: str) -> None:
+    if scope is HaltScope.ALL and halted != EVERYTHING:
+        raise typer.BadParameter(f"`all` takes no id, and {halted!r} was given", param_hint="halted")
+    if scope is not HaltScope.ALL and halted == EVERYTHING:
+        raise typer.BadParameter(f"say which {scope}; everything is `all`", param_hint="halted")
 
 
 def _path(scope: HaltScope, halted: str) -> str:

@@ -102,7 +102,9 @@ def _check_may(caller: Principal, target: Target) -> None:
 def _check_exists(hub: Services, scope: HaltScope, halted: str) -> None:
     """A kill switch with a typing error in its id would stop nothing, so what can be checked is."""
     if (scope is HaltScope.ALL) != (halted == EVERYTHING):
-        raise BadValue(f"the id of scope `all` is `{EVERYTHING}`, and of no other", field="halted")
+        raise BadValue(
+            f"scope `all` has the id `{EVERYTHING}`, any other names whom it halts", field="halted"
+        )
     if scope is HaltScope.USER:
         checked_user_id(halted)
     if scope is HaltScope.STRATEGY and halted not in hub.strategies:
