@@ -15,7 +15,7 @@ import orjson
 
 from messaging.ports import EventBus, LogRecord, Producer, Record
 from messaging.topics import SUBSCRIPTIONS, partition_of
-from models.errors import AppendUnknown, Forbidden
+from models.errors import AppendNotSent, AppendRefused, AppendUnknown, Forbidden
 from models.principal import Principal
 from models.subscription import Subscription, subscription_key
 
@@ -84,7 +84,9 @@ class SubscriptionWriter:
     async def _append(self, producer: Producer, partition: int, records: Sequence[Record]) -> int:
         try:
             return await producer.append(SUBSCRIPTIONS.name, partition, records, timeout_s=self._timeout_s)
-        except AppendUnknown:
+        except AppendNotSent:
+            raise
+        except (AppendRefused, AppendUnknown):  # a refusal wedges an idempotent producer, too
             await producer.rebuild()
             raise
 

@@ -14,7 +14,7 @@ from deployments.gateway.subscriptions import (
 )
 from messaging.ports import LogRecord
 from messaging.topics import SUBSCRIPTIONS
-from models.errors import AppendUnknown
+from models.errors import AppendRefused, AppendUnknown
 from models.principal import Tier
 from models.subscription import RiskSettings, Subscription
 from tests.unit.gateway.doubles import STRATEGY, TestHub, principal
@@ -133,6 +133,19 @@ async def test_an_older_setting_never_lands_behind_a_newer_one(hub: TestHub) -> 
 
     (only,) = await records_of(hub)
     assert Subscription.model_validate_json(only.value or b"").risk.scale == 2
+
+
+async def test_a_refused_append_rebuilds_the_producer(hub: TestHub) -> None:
+    """It would be wedged on a real broker; one that was not even sent leaves it as it is."""
+    writer = SubscriptionWriter(hub.bus)
+    hub.log.faults.refuse = 1.0
+    with pytest.raises(AppendRefused):
+        await writer.put(subscription("alice"))
+    hub.log.faults.refuse = 0.0
+    await writer.put(subscription("alice", scale=2))
+
+    assert writer._producer
+    assert writer._producer.health().rebuilds == 1
 
 
 async def test_a_tombstone_is_keyed_like_its_subscription(hub: TestHub) -> None:
