@@ -8,18 +8,16 @@ event that waits behind others waits on the clock: making the event, checking it
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.broker import broker
 from benchmarks.child import Child, child
 from benchmarks.harness import Benchmark, Report, VoidRunError, middle, percentile, spread
 from messaging.config import KafkaConfig
 from messaging.connect import open_bus
 from messaging.topics import create_topics
-from serve_app.servers.apache_kafka import apache_kafka
 
 RATE: Final = 10_000
 """Events a second, offered in every block that has a figure."""
@@ -52,14 +50,8 @@ class Series:
 
 def run(report: Report) -> None:
     """Blocks of ours and of the peer in turn, so that whatever disturbs the machine disturbs them alike."""
-    with tempfile.TemporaryDirectory(prefix="central-hub-") as scratch:
-        kafka = apache_kafka(Path(scratch), progress=print)
-        kafka.start()
-        try:
-            kafka.wait_ready()
-            asyncio.run(_measure(report, kafka.address))
-        finally:
-            kafka.stop()
+    with broker() as (kafka, _):
+        asyncio.run(_measure(report, kafka))
 
 
 async def _measure(report: Report, kafka: str) -> None:

@@ -11,7 +11,6 @@ writing are all inside. A peer's clock starts with the finished bytes of the sam
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -22,6 +21,7 @@ from typing import Final, NamedTuple, Self
 import orjson
 
 from benchmarks import crowd
+from benchmarks.broker import broker
 from benchmarks.child import Child, child
 from benchmarks.fanout_peers import PARTITIONS, TOPIC, installed
 from benchmarks.harness import Benchmark, Report, VoidRunError, middle, percentile, spread
@@ -31,7 +31,6 @@ from messaging.connect import open_bus
 from messaging.ports import EventBus, Producer, Record
 from messaging.topics import PREDICTIONS, SIGNALS, create_topics, partition_of
 from models.events import CLAIM_KEY, Claim
-from serve_app.servers.apache_kafka import apache_kafka
 from signals.encoding import encode
 
 
@@ -123,14 +122,8 @@ class Driver:
 
 def run(report: Report) -> None:
     """Blocks of ours and of the peers in turn, so that whatever disturbs the machine disturbs them alike."""
-    with tempfile.TemporaryDirectory(prefix="central-hub-") as scratch:
-        kafka = apache_kafka(Path(scratch), progress=print)
-        kafka.start()
-        try:
-            kafka.wait_ready()
-            asyncio.run(_measure(report, kafka.address, Path(scratch)))
-        finally:
-            kafka.stop()
+    with broker() as (kafka, scratch):
+        asyncio.run(_measure(report, kafka, scratch))
 
 
 async def _measure(report: Report, kafka: str, scratch: Path) -> None:

@@ -15,20 +15,19 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from random import Random
 from typing import Final, NamedTuple
 
 import orjson
 
 from benchmarks import crowd
+from benchmarks.broker import broker
 from benchmarks.child import Child, child
 from benchmarks.handover_worker import SESSIONS_MS, source, target
 from benchmarks.harness import Benchmark, Report, middle
@@ -38,7 +37,6 @@ from messaging.connect import open_bus
 from messaging.ports import EventBus, LogRecord, Producer, Record
 from messaging.topics import PREDICTIONS, SIGNALS, create_topics, partition_of
 from models.events import CLAIM_KEY, UNDELIVERED_KEY, Claim
-from serve_app.servers.apache_kafka import apache_kafka
 from signals.encoding import encode
 
 REPEATS: Final = int(os.environ.get("HANDOVER_REPEATS", "3"))
@@ -178,14 +176,8 @@ class Group:
 
 def run(report: Report) -> None:
     """Ours and the plain groups one after the other, on one broker."""
-    with tempfile.TemporaryDirectory(prefix="central-hub-") as scratch:
-        kafka = apache_kafka(Path(scratch), progress=print)
-        kafka.start()
-        try:
-            kafka.wait_ready()
-            asyncio.run(_measure(report, kafka.address))
-        finally:
-            kafka.stop()
+    with broker() as (kafka, _):
+        asyncio.run(_measure(report, kafka))
 
 
 async def _measure(report: Report, kafka: str) -> None:
