@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -50,3 +50,17 @@ def run_virtual(main: Coroutine[Any, Any, T]) -> T:
     """Like asyncio.run, on virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)
+
+
+async def until(check: Callable[[], object], *, within_s: float = 10.0) -> None:
+    """Wait on virtual time, which costs nothing; TimeoutError if it does not become true."""
+    async with asyncio.timeout(within_s):
+        while not check():  # noqa: ASYNC110 - nobody could set an event for everything a test may ask
+            await asyncio.sleep(0.01)
+
+
+async def later(seconds: float) -> None:
+    """Let virtual time pass: what expires or is tried again within it has been."""
+    loop = asyncio.get_running_loop()
+    end_s = loop.time() + seconds
+    await until(lambda: loop.time() >= end_s, within_s=seconds + 1)

@@ -21,7 +21,7 @@ from models.prediction import Prediction, Skipped
 from models.strategy import Strategy
 from models.subscription import Subscription
 from signals.encoding import encode
-from tests.support.virtual_loop import run_virtual
+from tests.support.virtual_loop import run_virtual, until
 from tests.unit.signals.records import NOW_NS, slot
 
 T = TypeVar("T")
@@ -123,20 +123,6 @@ class Played:
     async def ready(self) -> Played:
         await until(lambda: self.worker.ready)
         return self
-
-
-async def later(seconds: float) -> None:
-    """Let virtual time pass: what expires or is tried again within it has been."""
-    loop = asyncio.get_running_loop()
-    end_s = loop.time() + seconds
-    await until(lambda: loop.time() >= end_s, within_s=seconds + 1)
-
-
-async def until(check: Callable[[], object], *, within_s: float = 30.0) -> None:
-    """Wait on virtual time."""
-    async with asyncio.timeout(within_s):
-        while not check():  # noqa: ASYNC110 - virtual time costs nothing
-            await asyncio.sleep(0.01)
 
 
 def play(story: Callable[[Stage], Awaitable[T]]) -> T:

@@ -11,7 +11,8 @@ from messaging.ports import Record
 from messaging.topics import SIGNAL_STATE
 from models.events import CHECKPOINT_KEY, Checkpoint
 from signals.encoding import encode
-from tests.unit.fanout.stage import Stage, later, play
+from tests.support.virtual_loop import later
+from tests.unit.fanout.stage import Stage, play
 from tests.unit.signals.records import NOW_NS
 
 

@@ -10,7 +10,8 @@ from models.halt import HaltScope
 from models.signal import Signal
 from models.subscription import RiskSettings, Subscription
 from signals.encoding import check_signal, encode
-from tests.unit.fanout.stage import Stage, close, home, later, play, until
+from tests.support.virtual_loop import later, until
+from tests.unit.fanout.stage import Stage, close, home, play
 from tests.unit.signals.records import NOW_NS, prediction, slot, subscription
 
 UP, DOWN = 1e-5, -1e-5

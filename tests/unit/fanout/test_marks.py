@@ -13,7 +13,8 @@ from deployments.fanout.marks import Marks
 from messaging.memory import MemoryBus
 from messaging.ports import Record
 from models.events import MARK_EVERY, SequenceMark
-from tests.unit.fanout.stage import Stage, body, close, home, later, play, until
+from tests.support.virtual_loop import later, until
+from tests.unit.fanout.stage import Stage, body, close, home, play
 from tests.unit.fanout.test_checkpoints import checkpoint
 from tests.unit.fanout.test_worker import follower
 from tests.unit.signals.records import prediction, slot

@@ -10,7 +10,8 @@ from messaging.memory import MemoryBus
 from messaging.ports import Record
 from messaging.topics import PREDICTIONS
 from models.events import CLAIM_KEY
-from tests.unit.fanout.stage import SOURCE, Stage, close, later, play, until
+from tests.support.virtual_loop import later, until
+from tests.unit.fanout.stage import SOURCE, Stage, close, play
 from tests.unit.fanout.test_fold import entry
 from tests.unit.signals.records import prediction, slot
 

@@ -10,7 +10,8 @@ from models.events import BEAT_KEY, CLAIM_KEY, UNDELIVERED_KEY
 from models.signal import Signal
 from models.subscription import Subscription
 from signals.encoding import check_signal
-from tests.unit.fanout.stage import SOURCE, Stage, close, home, later, play, until
+from tests.support.virtual_loop import later, until
+from tests.unit.fanout.stage import SOURCE, Stage, close, home, play
 from tests.unit.signals.records import NOW_NS, prediction, skipped, slot, subscription
 
 FOR_EVER = NOW_NS * 2
@@ -275,7 +276,7 @@ def test_the_next_owner_records_what_landed_late() -> None:
         worker = await stage.worker("a").ready()
         sent = len(stage.records("user-1"))
         stage.predict(prediction(), ttl_s=1.2)
-        await until(lambda: len(stage.records("user-1")) > sent and stage.signals("user-1"))
+        await until(lambda: len(stage.records("user-1")) > sent and stage.signals("user-1"), within_s=30)
         worker.process.crash()
         stage.worker("b")
         await until(lambda: stage.controls("user-1", UNDELIVERED_KEY), within_s=60)

@@ -18,7 +18,7 @@ from messaging.ports import Record
 from models.errors import AppendRefused, BrokerUnavailable, OwnershipLost
 from models.events import CLAIM_KEY
 from models.metrics import MemoryMeter
-from tests.support.virtual_loop import run_virtual
+from tests.support.virtual_loop import later, run_virtual, until
 
 T = TypeVar("T")
 TOPIC = "owned"
@@ -142,14 +142,14 @@ def test_a_frozen_owner_is_fenced_and_does_not_fight_back() -> None:
         frozen = Member(log, "a")
         old = await frozen.live()
         other = Member(log, "b")
-        await asyncio.sleep(1)
+        await later(1)
         frozen.bus.process.freeze()
         await until(lambda: other.ownership.ready, within_s=20)
         log.group("owners", TOPIC)._members.remove(frozen.bus._memberships[0]._member)
         frozen.bus.process.thaw()
         with pytest.raises(OwnershipLost):
             await old.append([Record(b"k", b"stale")])
-        await asyncio.sleep(20)
+        await later(20)
         await other.lease.append([Record(b"k", b"fine")])
         return claimants(log), other.room.lost == 0
 
@@ -195,7 +195,7 @@ def test_down_time_counts_while_assigned_and_not_live() -> None:
         log.faults.lose = 1.0
         with pytest.raises(OwnershipLost):
             await member.lease.append([Record(b"k", b"1")])
-        await asyncio.sleep(5)
+        await later(5)
         return live_s, member.ownership.down_s() >= 5
 
     assert play(story) == (0.0, True)
@@ -252,13 +252,6 @@ def play(story: Callable[[MemoryLog], Awaitable[T]]) -> T:
         return await story(log)
 
     return run_virtual(told())
-
-
-async def until(check: Callable[[], bool], *, within_s: float = 10.0) -> None:
-    """Wait on virtual time."""
-    async with asyncio.timeout(within_s):
-        while not check():  # noqa: ASYNC110 - virtual time costs nothing
-            await asyncio.sleep(0.01)
 
 
 def keys(log: MemoryLog) -> list[bytes]:

@@ -16,7 +16,7 @@ from messaging.publisher import LaneHealth, Place, Publisher, PublisherConfig, Q
 from models.errors import AppendNotSent, AppendRefused, AppendUnknown, MessagingError, QueueFull
 from models.metrics import MemoryMeter
 from models.request import Priority
-from tests.support.virtual_loop import run_virtual
+from tests.support.virtual_loop import later, run_virtual
 
 T = TypeVar("T")
 TOPIC = "t"
@@ -109,7 +109,7 @@ def test_what_had_no_turn_was_definitely_not_sent() -> None:
     async def story(stage: Stage) -> list[str]:
         stage.log.halt()
         first = stage.start("first", timeout_s=2.0)
-        await asyncio.sleep(0.1)
+        await later(0.1)
         with pytest.raises(AppendNotSent):
             await stage.publish("second", timeout_s=0.5)
         stage.log.resume()
@@ -146,7 +146,7 @@ def test_a_failed_append_costs_a_rebuild_and_nothing_more(fault: str, expected: 
         with pytest.raises(expected):
             await stage.publish("lost", timeout_s=1.0)
         setattr(stage.log.faults, fault, 0.0)
-        await asyncio.sleep(0.5)
+        await later(0.5)
         offset = await stage.publish("next")
         return offset, stage.health().rebuilds
 
@@ -173,7 +173,7 @@ def test_a_silent_broker_has_nobody_waiting() -> None:
     async def story(stage: Stage) -> tuple[list[str], float, str]:
         stage.log.cut("hub")
         hangs = stage.start("hangs", timeout_s=1.0)
-        await asyncio.sleep(0.1)
+        await later(0.1)
         with pytest.raises(AppendNotSent):
             await stage.publish("waits", timeout_s=60.0)
         with pytest.raises(AppendUnknown):
@@ -261,9 +261,9 @@ def test_closing_sends_what_it_can_and_is_bounded() -> None:
     async def frozen(stage: Stage) -> tuple[float, Counter[str], list[str]]:
         stage.log.cut("hub")
         sent = stage.start("sent", timeout_s=60)
-        await asyncio.sleep(0.1)
+        await later(0.1)
         waiting = stage.start("waiting", timeout_s=60)
-        await asyncio.sleep(0.1)
+        await later(0.1)
         asked_s = now()
         await stage.publisher.close()
         took_s = now() - asked_s

@@ -170,19 +170,6 @@ class Client:
         return bool(self.messages) and self.messages[0]["type"] == "websocket.accept"
 
 
-async def until(check: Callable[[], object], *, within_s: float = 60.0) -> None:
-    """Wait on virtual time."""
-    async with asyncio.timeout(within_s):
-        while not check():  # noqa: ASYNC110 - virtual time costs nothing
-            await asyncio.sleep(0.01)
-
-
-async def later(seconds: float) -> None:
-    """Let virtual time pass."""
-    end_s = asyncio.get_running_loop().time() + seconds
-    await until(lambda: asyncio.get_running_loop().time() >= end_s, within_s=seconds + 1)
-
-
 def play(story: Callable[[Stage], Awaitable[T]], **config: Any) -> T:
     """Tell a story on virtual time, of a replica that follows the log already."""
 

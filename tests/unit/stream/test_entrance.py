@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from models.principal import Tier
+from tests.support.virtual_loop import later, until
 from tests.unit.front.signal_log import ALICE, NEIGHBOURS, principal
-from tests.unit.stream.stage import Client, Stage, later, play, until
+from tests.unit.stream.stage import Client, Stage, play
 
 
 def answer(query: str = "", token: str = ALICE, **scope: Any) -> Client:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.virtual_loop import later, until
 from tests.unit.front.signal_log import ALICE, NEIGHBOURS
 from tests.unit.signals.records import NOW_NS
-from tests.unit.stream.stage import LATER_NS, Stage, later, play, until
+from tests.unit.stream.stage import LATER_NS, Stage, play
 
 
 @pytest.mark.parametrize("since", [0, 1, 31, 32, 40])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from deployments.stream.recent import Recent
 from messaging.ports import LogRecord
+from tests.support.virtual_loop import later, until
 from tests.unit.front.signal_log import NEIGHBOURS
-from tests.unit.stream.stage import Stage, later, play, until
+from tests.unit.stream.stage import Stage, play
 
 
 def record(offset: int, key: bytes) -> LogRecord:

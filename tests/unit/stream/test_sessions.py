@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from random import Random
 
+from tests.support.virtual_loop import later, until
 from tests.unit.front.signal_log import ALICE, NEIGHBOURS, principal
 from tests.unit.signals.records import NOW_NS
-from tests.unit.stream.stage import Client, Stage, later, play, until
+from tests.unit.stream.stage import Client, Stage, play
 
 
 def test_a_beat_comes_every_few_seconds_with_the_last_sequence() -> None:
@@ -91,7 +92,7 @@ def test_a_client_that_takes_nothing_for_long_is_cut() -> None:
         await later(1)
         client.stick()
         stage.signal(1)
-        await until(lambda: client.closed)
+        await until(lambda: client.closed, within_s=60)
         return client.closed, asyncio.get_running_loop().time()
 
     closed, after_s = play(story, send_s=10)
