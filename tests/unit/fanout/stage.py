@@ -121,7 +121,7 @@ class Played:
         self.running = asyncio.create_task(self.worker.run())
 
     async def ready(self) -> Played:
-        await until(lambda: self.worker.ready)
+        await until(lambda: self.worker.ready, within_s=30)
         return self
 
 
