@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 import orjson
 import pytest
@@ -19,6 +20,7 @@ from messaging.topics import SIGNALS, SIGNALS_DLQ, partition_of
 from models.errors import StoreUnavailable
 from models.events import BEAT_KEY, CLAIM_KEY, Beat
 from signals.encoding import encode
+from tests.support.virtual_loop import run_virtual
 from tests.unit.signals.records import BAR_MS, CLOSE_MS, NOW_NS, TTL_NS, signal_bytes
 
 USER = "user-1"
@@ -187,3 +189,13 @@ class AwayStore(MemoryEffects):
 def headers_of(record: LogRecord) -> dict[str, str]:
     """Provenance as text."""
     return {name: value.decode() for name, value in record.headers}
+
+
+def virtual(test: Coroutine[Any, Any, None]) -> None:
+    """Run on virtual time, within an hour of it."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(3600):
+            await test
+
+    run_virtual(bounded())

@@ -1,21 +1,17 @@
-"""A service that reads: once each, in order, before expiry; through crashes, rebalances and bad luck."""
+"""A service that reads: once each, in order, before expiry; through crashes and rebalances."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from random import Random
-from typing import Any
 
 import orjson
 import pytest
 
-from deployments.reader import GapKind, MemoryEffects, Settled
-from messaging.topics import SIGNALS, partition_of
+from deployments.reader import MemoryEffects, Settled
+from messaging.topics import SIGNALS
 from models.errors import TopicMismatch
-from models.signal import Signal
 from signals.reader import Verdict
-from tests.support.virtual_loop import run_virtual
 from tests.unit.reader.scene import (
     AWAY,
     HOME,
@@ -23,24 +19,12 @@ from tests.unit.reader.scene import (
     USER,
     AwayStore,
     Scene,
-    headers_of,
-    repeating,
-    skipping,
+    virtual,
 )
 from tests.unit.signals.records import TTL_NS
 
 TTL_S = TTL_NS / 1e9
 OTHER = NEIGHBOURS[0]
-
-
-def virtual(test: Coroutine[Any, Any, None]) -> None:
-    """Run on virtual time, within an hour of it."""
-
-    async def bounded() -> None:
-        async with asyncio.timeout(3600):
-            await test
-
-    run_virtual(bounded())
 
 
 def test_every_users_signals_have_their_effect_in_order() -> None:
@@ -280,146 +264,6 @@ def test_readers_of_a_group_share_the_partitions_and_hand_over() -> None:
     virtual(run())
 
 
-def test_what_the_consumer_skipped_is_read_back() -> None:
-    """Its signals have their effect before the one behind the hole, and the hole is reported."""
-
-    async def run() -> None:
-        scene = Scene()
-        scene.claim()
-        async with scene.reader() as reading:
-            scene.signal()
-            await asyncio.sleep(1)
-            with skipping(range(2, 5)):
-                for slot in range(1, 5):
-                    scene.signal(slot=slot)
-                await asyncio.sleep(1)
-
-        assert [number for _, number, _ in scene.done] == [1, 2, 3, 4, 5]
-        assert [(gap.kind, gap.start, gap.stop) for gap in reading.gaps] == [(GapKind.FILLED, 2, 5)]
-
-    virtual(run())
-
-
-def test_what_the_consumer_returns_again_is_passed_over() -> None:
-    """A client that went back, as after a change of leader, moves nobody's place back with it."""
-
-    async def run() -> None:
-        scene = Scene()
-        scene.claim()
-        with repeating():
-            async with scene.reader() as reading:
-                for slot in range(3):
-                    scene.signal(slot=slot)
-                    await asyncio.sleep(1)
-                health = reading.reader.health()
-
-        assert [number for _, number, _ in scene.done] == [1, 2, 3]
-        assert health.verdicts == {Verdict.CONTROL: 1, Verdict.ACCEPTED: 3}
-        assert not reading.gaps
-
-    virtual(run())
-
-
-def test_what_retention_removed_is_reported() -> None:
-    """A reader that was away for too long cannot have it back, and says so."""
-
-    async def run() -> None:
-        scene = Scene()
-        scene.claim()
-        scene.signal()
-        async with scene.reader():
-            await asyncio.sleep(1)
-        for slot in range(1, 5):
-            scene.signal(slot=slot)
-        scene.log.partition(SIGNALS.name, HOME).truncate(4)
-        async with scene.reader() as reading:
-            await asyncio.sleep(1)
-
-        assert [number for _, number, _ in scene.done] == [1, 4, 5]
-        assert [(gap.kind, gap.start, gap.stop) for gap in reading.gaps] == [
-            (GapKind.REMOVED, 2, 4),
-            (GapKind.NUMBERS, 2, 4),
-        ]
-
-    virtual(run())
-
-
-def test_numbers_that_the_log_does_not_have_are_reported_and_the_signal_counts() -> None:
-    """Poison may have borne them; the user's next signal is acted on all the same."""
-
-    async def run() -> None:
-        scene = Scene()
-        scene.claim()
-        scene.signal()
-        scene.signal(slot=1, sequence=4)
-        async with scene.reader() as reading:
-            await asyncio.sleep(1)
-
-        assert [number for _, number, _ in scene.done] == [1, 4]
-        gap = reading.gaps[0]
-        assert (gap.kind, gap.user_id, gap.start, gap.stop) == (GapKind.NUMBERS, USER, 2, 4)
-
-    virtual(run())
-
-
-def test_poison_becomes_a_dead_letter_with_its_provenance_and_stops_nobody() -> None:
-    """Undecodable, misaddressed, forged, another version; never what is void, repeated or expired."""
-
-    async def run() -> None:
-        scene = Scene()
-        old = scene.claim()
-        scene.signal(slot=0)
-        scene.claim()
-        scene.land(USER.encode(), scene.raw(slot=1, sequence=2, epoch=old))
-        scene.land(USER.encode(), scene.raw(slot=0, sequence=1))
-        await asyncio.sleep(TTL_S)
-        poison = [
-            scene.land(b"k" * 9, b"\xff"),
-            scene.land(OTHER.encode(), scene.raw(slot=1)),
-            scene.land(USER.encode(), scene.raw(slot=1, epoch=10**6)),
-            scene.land(USER.encode(), scene.raw(slot=1).replace(b"hub.signal/1", b"hub.signal/2")),
-            scene.land(USER.encode(), b"x" * 2**20),
-        ]
-        scene.signal(slot=1)
-        async with scene.reader() as reading:
-            await asyncio.sleep(1)
-
-        letters = [headers_of(letter) for letter in scene.letters]
-        assert [int(letter["dlq-offset"]) for letter in letters] == poison
-        errors = ["undecodable", "misaddressed", "forged", "undecodable", "undecodable"]
-        assert [letter["dlq-error"] for letter in letters] == errors
-        assert [letter["dlq-schema"] for letter in letters[1:4]] == ["hub.signal/1"] * 2 + ["hub.signal/2"]
-        assert {letter["dlq-topic"] for letter in letters} == {SIGNALS.name}
-        assert {letter["dlq-partition"] for letter in letters} == {str(HOME)}
-        assert {(letter["dlq-attempts"], letter["dlq-reader"]) for letter in letters} == {("1", "desk")}
-        assert all(int(letter["dlq-first-ns"]) <= int(letter["dlq-last-ns"]) for letter in letters)
-        assert scene.letters[0].key == b"k" * 9
-        assert (letters[-1]["dlq-cut"], len(scene.letters[-1].value or b"")) == (str(2**20), 64 * 1024)
-        assert scene.done == [(USER, 1, "expired"), (USER, 2, "acted")]
-        assert reading.reader.health().dead_letters == len(poison)
-
-    virtual(run())
-
-
-def test_a_dead_letter_that_cannot_be_written_delays_nobody_for_long() -> None:
-    """It is counted, and the record stays where it is."""
-
-    async def run() -> None:
-        scene = Scene()
-        scene.claim()
-        scene.land(USER.encode(), b"\xff")
-        scene.signal()
-        scene.log.faults.refuse = 1.0
-        async with scene.reader() as reading:
-            await asyncio.sleep(TTL_S - 1)
-            health = reading.reader.health()
-
-        assert scene.done == [(USER, 1, "acted")]
-        assert (health.dead_letters, health.dead_letters_failed) == (0, 1)
-
-    virtual(run())
-
-
 def test_a_store_of_another_log_is_refused() -> None:
     """A topic that was made anew counts from zero again; going on would skip all of it."""
 
@@ -455,117 +299,3 @@ def test_an_outage_of_the_broker_is_waited_out() -> None:
         assert [number for _, number, _ in scene.done] == [1, 2, 3, 4]
 
     virtual(run())
-
-
-class Desk:
-    """A service that does something outside of its store, and takes its time."""
-
-    def __init__(self, *, takes_s: float = 0.1, fails: int = 0) -> None:
-        self.takes_s = takes_s
-        self.fails = fails
-        self.log: list[tuple[str, int, str]] = []
-        self.most = self.now = 0
-
-    async def act(self, signal: Signal) -> None:
-        self.log.append((signal.user_id, signal.sequence, "began"))
-        self.now += 1
-        self.most = max(self.most, self.now)
-        try:
-            await asyncio.sleep(self.takes_s)
-        finally:
-            self.now -= 1
-        if self.fails:
-            self.fails -= 1
-            raise ConnectionError("the broker hung up")
-        self.log.append((signal.user_id, signal.sequence, "ended"))
-
-
-def test_one_account_is_acted_for_in_turn_and_many_at_once() -> None:
-    """Never two signals of one account together; the neighbours do not wait for each other."""
-
-    async def run() -> None:
-        scene, desk = Scene(), Desk()
-        scene.claim()
-        users = [USER, *NEIGHBOURS[:5]]
-        for slot in range(3):
-            for user in users:
-                scene.signal(user, slot=slot)
-        async with scene.reader(act=desk.act):
-            await asyncio.sleep(0.4)
-
-        assert desk.most == len(users)
-        for user in users:
-            own = [(number, what) for who, number, what in desk.log if who == user]
-            assert own == [(number, what) for number in (1, 2, 3) for what in ("began", "ended")]
-        assert len(scene.done) == 18
-
-    virtual(run())
-
-
-def test_an_act_that_fails_is_tried_again_until_it_expires_or_patience_ends() -> None:
-    """Then it is put down as failed, once, and the next signal has its turn."""
-
-    async def run() -> None:
-        scene, desk = Scene(), Desk(fails=2)
-        scene.claim()
-        scene.signal()
-        async with scene.reader(act=desk.act):
-            await asyncio.sleep(1)
-            desk.fails = 10**6
-            scene.signal(slot=1)
-            await asyncio.sleep(3)
-            desk.fails = 0
-            scene.signal(slot=2)
-            await asyncio.sleep(1)
-
-        assert [outcome for _, _, outcome in scene.done] == ["acted", "failed", "acted"]
-
-    virtual(run())
-
-
-def test_an_act_is_not_begun_after_the_expiry() -> None:
-    """The one before it in the lane took too long."""
-
-    async def run() -> None:
-        scene, desk = Scene(), Desk(takes_s=TTL_S - 0.5)
-        scene.claim()
-        scene.signal()
-        scene.signal(slot=1)
-        async with scene.reader(act=desk.act, act_timeout_s=60, patience_s=60):
-            await asyncio.sleep(TTL_S * 2)
-
-        assert scene.done == [(USER, 1, "acted"), (USER, 2, "failed")]
-        assert desk.log[-1] == (USER, 2, "began")
-
-    virtual(run())
-
-
-def test_a_slow_partition_is_held_and_slows_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It keeps a bounded number of records, and nothing is lost when it catches up."""
-    monkeypatch.setattr("messaging.memory.bus._CHUNK", 3)
-
-    async def run() -> None:
-        scene, desk = Scene(), Desk(takes_s=0.4)
-        scene.claim()
-        scene.claim(_home(AWAY))
-        scene.epoch, most = 0, 0
-        async with scene.reader(partitions=(HOME, _home(AWAY)), act=desk.act, chunk=1, waiting=2) as reading:
-            for slot in range(60):
-                scene.signal(slot=slot)
-                if slot % 5 == 0:
-                    scene.signal(AWAY, slot=slot)
-                await asyncio.sleep(0.1)
-                most = max(most, reading.reader.health().waiting)
-            await asyncio.sleep(20)
-
-        outcomes = {user: [what for who, _, what in scene.done if who == user] for user in (USER, AWAY)}
-        assert (len(outcomes[USER]), len(outcomes[AWAY])) == (60, 12)
-        assert set(outcomes[AWAY]) == {"acted"}
-        assert 0 < outcomes[USER].count("acted") < 60
-        assert most <= 2 + 3 + 1
-
-    virtual(run())
-
-
-def _home(user: str) -> int:
-    return partition_of(user.encode(), SIGNALS.partitions)
