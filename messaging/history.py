@@ -1,4 +1,4 @@
-"""What a reader that starts in the middle of a claimed partition must know of what came before."""
+"""What one that starts in the middle of a claimed partition must know of what came before."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from messaging.topics import SIGNAL_STATE, SIGNALS
 from models.events import CHECKPOINT_KEY, CLAIM_KEY, Checkpoint
 
 _STEP: Final = 256
-_LAST: Final = 32
-"""Records of `user.signal_state` in which a checkpoint is looked for: a writer puts one after its marks."""
+_CHECKPOINT_STEP: Final = 16
+"""A writer puts a checkpoint after its marks."""
 
 
 async def epochs_at(bus: EventBus, topic: str, partition: int, start: int) -> EpochFilter:
@@ -36,7 +36,7 @@ async def epochs_near_end(bus: EventBus, partition: int, start: int) -> EpochFil
     """The same for `user.signals` and a start near its end: from the last checkpoint and what lies behind it,
     so that little is read however long ago the last claim was.
     """
-    checkpoint = await _last_checkpoint(bus, partition)
+    checkpoint = await latest_checkpoint(bus, partition)
     if checkpoint is None:
         return await epochs_at(bus, SIGNALS.name, partition, start)
     first, _ = await bus.bounds(SIGNALS.name, partition)
@@ -45,16 +45,26 @@ async def epochs_near_end(bus: EventBus, partition: int, start: int) -> EpochFil
     return EpochFilter((*checkpoint.claims, *later))
 
 
-async def _last_checkpoint(bus: EventBus, partition: int) -> Checkpoint | None:
-    """The one furthest on among the last records of `user.signal_state`."""
+async def latest_checkpoint(bus: EventBus, partition: int, *, before: int | None = None) -> Checkpoint | None:
+    """The checkpoint furthest on in the partition that does not reach beyond offset `before` of it.
+
+    Late ones of a frozen owner may lie behind newer ones, and marks between them, so the last few records are
+    looked at, and then more and more of those before.
+    """
     first, stop = await bus.bounds(SIGNAL_STATE.name, partition)
-    newest: Checkpoint | None = None
-    async for records in bus.read(SIGNAL_STATE.name, partition, max(first, stop - _LAST), stop):
-        for record in records:
-            found = _checkpoint(record)
-            if found and (newest is None or found.position > newest.position):
-                newest = found
-    return newest
+    step = _CHECKPOINT_STEP
+    while stop > first:
+        start = max(first, stop - step)
+        found = [
+            checkpoint
+            async for records in bus.read(SIGNAL_STATE.name, partition, start, stop)
+            for record in records
+            if (checkpoint := _checkpoint(record)) and (before is None or checkpoint.position <= before)
+        ]
+        if found:
+            return max(found, key=lambda checkpoint: checkpoint.position)
+        stop, step = start, step * 4
+    return None
 
 
 def _checkpoint(record: LogRecord) -> Checkpoint | None:

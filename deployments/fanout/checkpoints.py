@@ -8,16 +8,12 @@ import asyncio
 from random import Random
 from typing import Final, NoReturn
 
-from pydantic import ValidationError
-
 from deployments.fanout.marks import Marks
-from messaging.ports import EventBus, LogRecord, Producer, Record
+from messaging.ports import EventBus, Producer, Record
 from messaging.topics import SIGNAL_STATE
 from models.errors import AppendRefused, AppendUnknown, MessagingError
 from models.events import CHECKPOINT_KEY, Checkpoint
 from signals.encoding import encode
-
-_STEP: Final = 16
 
 
 class CheckpointWriter:
@@ -83,33 +79,3 @@ class CheckpointWriter:
                 return await producer.rebuild()
             except MessagingError:
                 await asyncio.sleep(self._retry_s * (0.5 + self._rng.random()))
-
-
-async def latest_checkpoint(bus: EventBus, partition: int, *, before: int) -> Checkpoint | None:
-    """The checkpoint furthest on in the partition that does not reach beyond offset `before`.
-
-    Late ones of a frozen owner may lie behind newer ones, so the last few are looked at, not the last one.
-    """
-    first, stop = await bus.bounds(SIGNAL_STATE.name, partition)
-    step = _STEP
-    while stop > first:
-        start = max(first, stop - step)
-        found = [
-            checkpoint
-            async for records in bus.read(SIGNAL_STATE.name, partition, start, stop)
-            for record in records
-            if (checkpoint := _decoded(record)) and checkpoint.position <= before
-        ]
-        if found:
-            return max(found, key=lambda checkpoint: checkpoint.position)
-        stop, step = start, step * 4
-    return None
-
-
-def _decoded(record: LogRecord) -> Checkpoint | None:
-    if record.key != CHECKPOINT_KEY or record.value is None:
-        return None
-    try:
-        return Checkpoint.from_record(record.value)
-    except ValidationError:
-        return None

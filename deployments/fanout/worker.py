@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn
 
 from deployments.fanout.batches import Turns
 from deployments.fanout.books import Books
-from deployments.fanout.checkpoints import CheckpointWriter, latest_checkpoint
+from deployments.fanout.checkpoints import CheckpointWriter
 from deployments.fanout.config import WorkerConfig
 from deployments.fanout.fold import Fold
 from deployments.fanout.halted import LiveHalts
@@ -25,6 +25,7 @@ from deployments.fanout.parcels import Tools
 from deployments.fanout.partition import OwnedPartition
 from deployments.fanout.predictions import PredictionLog
 from deployments.fanout.tally import Tally
+from messaging.history import latest_checkpoint
 from messaging.lease import Lease
 from messaging.ownership import Ownership, OwnershipConfig
 from messaging.ports import Broadcast, EventBus

@@ -21,14 +21,15 @@ from models.metrics import Meter
 
 
 class KafkaBus:
-    """Owns what it hands out and closes it with itself. Bounded reads, tails, members and producers have a
-    connection each, so that a long poll of one never stands before a question of another.
+    """Owns what it hands out and closes it with itself. Tails, members, producers and reads at the same time
+    have a connection each, so that a long poll of one never stands before a question of another.
     """
 
     def __init__(self, config: KafkaConfig, client_id: str, meter: Meter | None = None) -> None:
         self._caller = Caller(config, client_id, Denials("kafka", config.username, meter))
         self._asker: AIOKafkaConsumer | None = None
         self._asking = asyncio.Lock()
+        self._readers = reader.Readers(self._caller)
         self._producers: list[KafkaProducer] = []
         self._tails: list[reader.KafkaTail] = []
         self._members: list[KafkaMembership] = []
@@ -65,7 +66,7 @@ class KafkaBus:
         self, topic: str, partition: int, start: int, stop: int
     ) -> AsyncGenerator[list[LogRecord], None]:
         """See `EventBus.read`."""
-        return reader.read(self._caller, TopicPartition(topic, partition), start=start, stop=stop)
+        return self._readers.read(TopicPartition(topic, partition), start=start, stop=stop)
 
     async def tail(self, topic: str, starts: Mapping[int, int]) -> Tail:
         """See `EventBus.tail`."""
@@ -107,6 +108,7 @@ class KafkaBus:
             *(producer.close() for producer in self._producers),
             *(tail.close() for tail in self._tails),
             *(member.leave() for member in self._members),
+            self._readers.close(),
             *([kill_consumer(asker)] if asker else []),
         )
 

@@ -1,10 +1,10 @@
-"""Reading partitions without a group: bounded reads, and tails that heal themselves."""
+"""Reading partitions without a group: bounded reads by lent consumers, and tails that heal themselves."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer
@@ -18,6 +18,8 @@ from messaging.ports import LogRecord
 from models.errors import BrokerUnavailable
 
 _READ_POLL_MS: Final = 100
+_IDLE_KEPT: Final = 4
+"""Consumers kept for the next reads: as many as read at once when partitions change hands."""
 _STUCK_S: Final = 9.0
 """A consumer that stays below the end of a partition for so long is replaced (aiokafka #1154)."""
 _LOOKS: Final = 3
@@ -49,34 +51,67 @@ def to_log_record(record: ConsumerRecord) -> LogRecord:
     )
 
 
-async def read(
-    caller: Caller, place: TopicPartition, *, start: int, stop: int
-) -> AsyncGenerator[list[LogRecord], None]:
-    """Records in [start, stop). Ends on the position, so gaps of compaction cannot make it wait.
+class Readers:
+    """Lends started consumers to bounded reads, and keeps a few: to connect takes longer than to read."""
 
-    Raises BrokerUnavailable if the position stands still for the request timeout.
-    """
-    loop, what = asyncio.get_running_loop(), f"read {place.topic}[{place.partition}]"
-    if start >= stop:
-        return
-    consumer = await opened(caller)
-    try:
-        consumer.assign([place])
-        consumer.seek(place, start)
-        position, moved = start, loop.time()
-        while position < stop:
-            async with caller.asking(what, about=place.topic):
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._idle: list[AIOKafkaConsumer] = []
+        self._closed = False
+
+    async def read(
+        self, place: TopicPartition, *, start: int, stop: int
+    ) -> AsyncGenerator[list[LogRecord], None]:
+        """Records in [start, stop). Ends on the position, so gaps of compaction cannot make it wait.
+
+        Raises BrokerUnavailable if the position stands still for the request timeout.
+        """
+        if start >= stop:
+            return
+        async with self._lent(place) as consumer:
+            consumer.seek(place, start)
+            position = start
+            while position < stop:
+                records, position = await self._fetched(consumer, place, position)
+                if wanted := [to_log_record(record) for record in records if record.offset < stop]:
+                    yield wanted
+
+    async def close(self) -> None:
+        """Keep none any more."""
+        self._closed = True
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*map(kill_consumer, idle))
+
+    @asynccontextmanager
+    async def _lent(self, place: TopicPartition) -> AsyncIterator[AIOKafkaConsumer]:
+        """A consumer with one partition. One whose read was not finished is not lent again."""
+        consumer = self._idle.pop() if self._idle else await opened(self._caller)
+        try:
+            consumer.assign([place])
+            yield consumer
+            consumer.pause(place)
+        except BaseException:
+            await kill_consumer(consumer)
+            raise
+        if self._closed or len(self._idle) >= _IDLE_KEPT:
+            await kill_consumer(consumer)
+        else:
+            self._idle.append(consumer)
+
+    async def _fetched(
+        self, consumer: AIOKafkaConsumer, place: TopicPartition, position: int
+    ) -> tuple[list[ConsumerRecord], int]:
+        """The records from the position on, and the position behind them."""
+        loop, what = asyncio.get_running_loop(), f"read {place.topic}[{place.partition}]"
+        give_up_s = loop.time() + self._caller.patience_s
+        while True:
+            async with self._caller.asking(what, about=place.topic):
                 fetched = await consumer.getmany(place, timeout_ms=_READ_POLL_MS)
                 reached = await consumer.position(place)
-                if reached == position and loop.time() - moved > caller.patience_s:
+                if reached != position:
+                    return fetched.get(place, []), reached
+                if loop.time() > give_up_s:
                     raise BrokerUnavailable(f"{what}: nothing new from {position}")
-            records = [to_log_record(r) for r in fetched.get(place, ()) if r.offset < stop]
-            if records:
-                yield records
-            if reached != position:
-                position, moved = reached, loop.time()
-    finally:
-        await kill_consumer(consumer)
 
 
 async def end_by_fetch(caller: Caller, place: TopicPartition, *, at_least: int) -> int:

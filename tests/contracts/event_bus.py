@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 from typing import Protocol
 
 import pytest
@@ -188,6 +188,25 @@ class EventBusContract:
         await producer.append(topic, 0, some(9), timeout_s=5)
 
         assert [r.offset for r in await reading] == list(range(6))
+
+    async def test_reads_are_apart_whatever_became_of_the_one_before(self, bus: EventBus, topic: str) -> None:
+        """Ranges of two partitions in turn, the same one again, reads that were given up, several at once."""
+        producer = await bus.producer("p")
+        for partition in (0, 1):
+            records = some(9, of=f"p{partition}-")
+            await producer.append(topic, partition, records, timeout_s=5)
+
+        async def range_of(partition: int, start: int, stop: int) -> list[bytes]:
+            return keys(await read(bus, topic, start, stop, partition=partition))
+
+        for _ in range(3):
+            async with aclosing(bus.read(topic, 0, 0, 9)) as given_up:
+                await anext(given_up)
+            assert await range_of(0, 2, 4) == [b"p0-2", b"p0-3"]
+            assert await range_of(1, 0, 2) == [b"p1-0", b"p1-1"]
+            assert await range_of(1, 0, 2) == [b"p1-0", b"p1-1"]
+        many = await asyncio.gather(*(range_of(place % 2, place, place + 1) for place in range(8)))
+        assert many == [[f"p{place % 2}-{place}".encode()] for place in range(8)]
 
     async def test_an_offset_is_found_by_time(self, bus: EventBus, topic: str) -> None:
         """The first record at or after the time; the end for a time to come."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from random import Random
 
-from deployments.fanout.checkpoints import CheckpointWriter, latest_checkpoint
+from deployments.fanout.checkpoints import CheckpointWriter
+from messaging.history import latest_checkpoint
 from messaging.memory import MemoryBus
 from messaging.ports import Record
 from messaging.topics import SIGNAL_STATE
