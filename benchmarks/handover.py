@@ -67,25 +67,26 @@ class Written:
     """What a kind of group left in the log: per partition the first time of each slot, in milliseconds."""
 
     first_ms: dict[int, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+    excused: set[tuple[int, int]] = field(default_factory=set)
     doubled: int = 0
-    excused: int = 0
 
     def silence_s(self, window: Window) -> float:
         """The longest pause of any partition that began in the window, or with the last signal before it,
-        less the period. So a pause counts for one event alone.
+        less the period. The last signal of a window is the next one's, so a pause counts for one event alone.
         """
-        from_ms = window.from_ms - 1.5 * PERIOD_S * 1000
+        before_ms = 1.5 * PERIOD_S * 1000
         pauses = [
             later - one
             for times in self.first_ms.values()
             for one, later in pairwise(sorted(times.values()))
-            if from_ms <= one < window.to_ms
+            if window.from_ms - before_ms <= one < window.to_ms - before_ms
         ]
         return max(0.0, max(pauses, default=0) / 1000 - PERIOD_S)
 
     def lost(self, slots: int) -> int:
-        """How many slots are missing, counted once for each partition."""
-        return slots * SIGNALS.partitions - sum(map(len, self.first_ms.values())) - self.excused
+        """How many slots are missing, counted once for each partition; some are written and excused: late."""
+        written = {(partition, slot) for partition, times in self.first_ms.items() for slot in times}
+        return slots * SIGNALS.partitions - len(written | self.excused)
 
 
 class Group:
@@ -222,7 +223,7 @@ def _count(found: Written, partition: int, records: Iterable[LogRecord]) -> None
     for record in records:
         body = orjson.loads(record.value or b"{}")
         if record.key == UNDELIVERED_KEY:
-            found.excused += 1
+            found.excused.add((partition, body["bar_close_ms"]))
         elif not record.key.startswith(b"~"):
             close_ms = body.get("bar_close_ms") or body["slot"]["bar_close_ms"]
             found.doubled += (record.key, close_ms) in seen

@@ -107,11 +107,23 @@ def test_processes_are_called_what_people_call_them(command: list[str], name: st
 
 
 def test_silence_is_the_longest_pause_that_begins_in_the_window() -> None:
-    """Of any partition, less the period; a pause counts for one event alone."""
+    """Of any partition, less the period. The pause that begins just before a kill is the kill's alone."""
     written = Written()
     written.first_ms[0] = {1: 0, 2: 100, 3: 1_600, 4: 1_700}
     written.first_ms[1] = {1: 0, 2: 100, 3: 200}
-    windows = [Window("killed", 50, 150), Window("added", 1_500, 1_690)]
+    windows = [Window("stopped", -4_000, 150), Window("killed", 150, 1_800), Window("added", 1_800, 2_000)]
 
-    assert silences_s(windows, written) == {"killed": [pytest.approx(1.4)], "added": [pytest.approx(0.0)]}
-    assert written.lost(4) == 4 * SIGNALS.partitions - 7
+    assert silences_s(windows, written) == {
+        "stopped": [pytest.approx(0.0)],
+        "killed": [pytest.approx(1.4)],
+        "added": [pytest.approx(0.0)],
+    }
+
+
+def test_a_slot_is_lost_if_it_is_neither_written_nor_excused() -> None:
+    """One that came late is both, and counts once."""
+    written = Written()
+    written.first_ms[0] = {1: 0, 2: 100, 3: 1_600, 4: 1_700}
+    written.excused |= {(0, 4), (1, 1)}
+
+    assert written.lost(4) == 4 * SIGNALS.partitions - 5
