@@ -7,9 +7,11 @@ import json
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
+
+import uvloop
 
 _LINE_LIMIT: Final = 1 << 26
 _END_S: Final = 10.0
@@ -74,6 +76,12 @@ async def child(module: str, arguments: Sequence[str]) -> AsyncIterator[Child]:
         yield started
     finally:
         await started.end()
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Called in the child: run it on the event loop that Ray gives its workers, peers included."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
 
 
 def say(answer: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 
-from benchmarks.child import commands, say
+from benchmarks.child import commands, run, say
 from benchmarks.fanout_peers import BATCH_BYTES
 from deployments.gateway.event_intake import NewEvent, checked_event, encoded
 from deployments.gateway.user_events import UserEvents
@@ -185,4 +185,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run(main())

@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 import orjson
 from aiokafka import AIOKafkaProducer
 
-from benchmarks.child import commands, say
+from benchmarks.child import commands, run, say
 from messaging.topics import partition_of
 
 TOPIC: Final = "benchmark.peers"
@@ -144,4 +144,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run(main())

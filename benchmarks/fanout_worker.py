@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from random import SystemRandom
 
-from benchmarks.child import commands, say
+from benchmarks.child import commands, run, say
 from benchmarks.crowd import strategy_of
 from deployments.fanout.config import WorkerConfig
 from deployments.fanout.garbage import spare_collections
@@ -71,4 +71,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run(main())

@@ -22,7 +22,7 @@ import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import CommitFailedError
 
-from benchmarks.child import commands, say
+from benchmarks.child import commands, run, say
 from benchmarks.crowd import strategy_of, subscriptions
 from deployments.fanout.config import WorkerConfig
 from deployments.fanout.worker import FanoutWorker
@@ -154,4 +154,4 @@ async def _closed() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run(main())

@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from benchmarks.child import commands, say
+from benchmarks.child import commands, run, say
 
 PREDICTIONS: Final = "benchmark.predictions"
 SIGNALS: Final = "benchmark.signals"
@@ -118,4 +118,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run(main())

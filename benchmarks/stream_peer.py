@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 from websockets.asyncio.server import ServerConnection, serve
 
-from benchmarks.child import commands, say
+from benchmarks.child import commands, run, say
 from messaging.topics import SIGNALS
 
 
@@ -63,4 +63,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run(main())

@@ -3,7 +3,7 @@
 Nobody marks their own homework. What was owed is computed from the tick files, the strategies and the
 subscriptions, never from what the hub says it predicted; and the rules of validity are written here a second
 time, in their shortest form (a record is valid iff it names the latest claim before it; an id is what the
-contract derives), so that a mistake in `signals/reader.py` or in the writing rooms cannot hide itself.
+contract derives), so that a mistake in `signals/reader/` or in the writing rooms cannot hide itself.
 
     due slots x subscriptions  =  delivered in time  +  recorded undelivered  +  lost
 """

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
-import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from redis.asyncio import Redis
 
 from models.errors import StoreUnavailable
@@ -22,6 +16,7 @@ from models.secret import SecretRef
 from serve_app.servers.bundled import valkey
 from storage.ports import Key
 from storage.redis_store import RedisConfig, RedisFastStore
+from tests.support.certificate import Certificate
 
 PASSWORD = "correct horse battery staple"
 PASSWORD_ENV = "HUB_TEST_REDIS_PASSWORD"
@@ -70,22 +65,21 @@ async def test_a_password_is_taken_from_where_the_configuration_says(
 @pytest.mark.valkey
 async def test_tls_is_verified_against_the_named_authority(address: str, tmp_path: Path) -> None:
     """With the right authority the store works; with another, or with the system's, it does not connect."""
-    certificate, key = self_signed(tmp_path / "ours")
-    other, _ = self_signed(tmp_path / "other")
-    async with tls_in_front_of(address, certificate, key) as port:
+    ours, other = certificate_in(tmp_path / "ours"), certificate_in(tmp_path / "other")
+    async with tls_in_front_of(address, ours) as port:
         url = f"rediss://127.0.0.1:{port}/0"
 
-        assert await round_trip(RedisConfig(url=url, ca_file=str(certificate), timeout_ms=1000)) == b"1"
-        for authority in (str(other), None):
+        assert await round_trip(RedisConfig(url=url, ca_file=str(ours.certificate), timeout_ms=1000)) == b"1"
+        for authority in (str(other.certificate), None):
             with pytest.raises(StoreUnavailable):
                 await round_trip(RedisConfig(url=url, ca_file=authority, timeout_ms=1000))
 
 
 @contextlib.asynccontextmanager
-async def tls_in_front_of(address: str, certificate: Path, key: Path) -> AsyncIterator[int]:
+async def tls_in_front_of(address: str, ours: Certificate) -> AsyncIterator[int]:
     """A loopback port that speaks TLS and passes everything on."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(ours.certificate, ours.key)
     host, port = address.split(":")
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -106,32 +100,7 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await writer.wait_closed()
 
 
-def self_signed(place: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 and its key, as PEM files."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, place.name)])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    paths = place.with_suffix(".crt"), place.with_suffix(".key")
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return paths
+def certificate_in(directory: Path) -> Certificate:
+    """A certificate in a directory of its own."""
+    directory.mkdir()
+    return Certificate(directory)

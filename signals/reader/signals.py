@@ -1,20 +1,12 @@
-"""The rules every reader applies, and the fold that owners restore from: one code for both.
-
-A verdict depends on the log alone, except that a reader who acts also drops what has expired; so all readers
-agree on which record of a slot counts. What is dropped still moves what it must: an expired signal consumed
-its sequence.
-"""
+"""The rules for `user.signals`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Literal, Protocol
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from models.base import Frozen
 from models.events import (
     BEAT_KEY,
     CLAIM_KEY,
@@ -25,130 +17,11 @@ from models.events import (
     SeriesMark,
     Undelivered,
 )
-from models.prediction import Prediction, Skipped
-from models.signal import Signal, Source
-from signals.encoding import check_signal, decode_owed, slot_id
-from signals.holdings import Asked, Holdings, account_key, asks, subscription_key
-
-Series = tuple[str, str, int]
-"""Strategy, symbol, horizon: within a series bar closes only grow."""
-
-
-class Verdict(StrEnum):
-    """What a reader does with a record: acts on `accepted`, drops and counts all others but `control`."""
-
-    ACCEPTED = "accepted"
-    CONTROL = "control"
-    VOID = "void"
-    REPEATED = "repeated"
-    OUT_OF_ORDER = "out_of_order"
-    EXPIRED = "expired"
-    MISADDRESSED = "misaddressed"
-    FORGED = "forged"
-    UNDECODABLE = "undecodable"
-
-
-class EpochRule(Protocol):
-    """What a reader needs of `messaging.claims.EpochFilter`."""
-
-    def saw_claim(self, offset: int) -> None: ...
-
-    def valid(self, *, epoch: int, offset: int) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class PredictionReading:
-    """The verdict on a record of `hub.predictions`, with what it owes if it could be read."""
-
-    verdict: Verdict
-    owed: Prediction | Skipped | None = None
-    detail: str = ""
-
-
-class PredictionRules:
-    """Folds one partition of `hub.predictions` in log order; `series` holds the last valid bar closes."""
-
-    def __init__(self, epochs: EpochRule) -> None:
-        self.series: dict[Series, int] = {}
-        self._epochs = epochs
-
-    def take(self, offset: int, key: bytes, value: bytes | None) -> PredictionReading:
-        """Judge the next record. The first valid one of a slot wins: by the writer's epoch, then by place."""
-        if key == CLAIM_KEY:
-            self._epochs.saw_claim(offset)
-        if key.startswith(CONTROL_PREFIX):
-            return PredictionReading(Verdict.CONTROL)
-        try:
-            owed = decode_owed(value or b"")
-        except ValidationError as error:
-            return PredictionReading(Verdict.UNDECODABLE, detail=_first(error))
-        verdict, detail = self._judge(offset, key, owed)
-        if verdict is Verdict.ACCEPTED:
-            self.series[owed.slot.series] = owed.slot.bar_close_ms
-        return PredictionReading(verdict, owed, detail)
-
-    def _judge(self, offset: int, key: bytes, owed: Prediction | Skipped) -> tuple[Verdict, str]:
-        slot = owed.slot
-        if standing := _standing(self._epochs, owed.epoch, offset):
-            return standing
-        if key != slot.symbol.encode():
-            return Verdict.MISADDRESSED, f"key was {key!r}, the slot is of {slot.symbol}"
-        if slot.signal_id != slot_id(slot):
-            return Verdict.FORGED, f"signal_id should be {slot_id(slot)}"
-        last_ms = self.series.get(slot.series, -1)
-        if slot.bar_close_ms > last_ms:
-            return Verdict.ACCEPTED, ""
-        repeated = slot.bar_close_ms == last_ms
-        return (Verdict.REPEATED if repeated else Verdict.OUT_OF_ORDER), f"the series is at {last_ms}"
-
-
-class RiskHead(Frozen):
-    """Of a signal's `risk`, what the rules look at."""
-
-    model_config = ConfigDict(strict=True)
-
-    per_minute: int | None = None
-
-
-class SignalHead(Frozen):
-    """The fields of a signal that the rules look at; a third of the cost of reading all of it."""
-
-    model_config = ConfigDict(strict=True)
-
-    schema_: Literal["hub.signal/1"] = Field(alias="schema")
-    signal_id: str
-    strategy: str
-    symbol: str
-    horizon_ms: int
-    bar_close_ms: int
-    generated_ns: int
-    expires_ns: int
-    clock_error_ns: int
-    source: Source
-    epoch: int
-    part: tuple[int, int]
-    subscription_offset: int
-    delivery_id: str
-    tenant_id: str
-    user_id: str
-    account_id: str
-    sequence: int
-    kind: str
-    target_fraction: float | None
-    risk: RiskHead
-
-    @property
-    def series(self) -> Series:
-        return self.strategy, self.symbol, self.horizon_ms
-
-    @property
-    def asked(self) -> Asked | None:
-        """What the account is to hold from here on; None if nothing is asked."""
-        if not asks(self.kind):
-            return None
-        account, limit = account_key(self.user_id, self.account_id), self.risk.per_minute
-        limited = (subscription_key(account, self.strategy, self.symbol), limit) if limit else None
-        return Asked(account, self.symbol, self.target_fraction or 0.0, limited)
+from models.signal import Signal
+from signals.encoding import check_signal
+from signals.holdings import Holdings
+from signals.reader.heads import SignalHead
+from signals.reader.standing import EpochRule, Series, Verdict, first_wrong, standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,11 +87,11 @@ class SignalRules:
         try:
             head = self._head(value or b"")
         except ValidationError as error:
-            return SignalReading(Verdict.UNDECODABLE, detail=_first(error))
+            return SignalReading(Verdict.UNDECODABLE, detail=first_wrong(error))
         except ValueError as error:
             return SignalReading(Verdict.FORGED, detail=str(error))
-        if standing := _standing(self._epochs, head.epoch, offset):
-            return SignalReading(standing[0], head, detail=standing[1])
+        if without := standing(self._epochs, head.epoch, offset):
+            return SignalReading(without[0], head, detail=without[1])
         if head.user_id.encode() != key:
             return SignalReading(
                 Verdict.MISADDRESSED, head, detail=f"key was {key!r}, the body is for {head.user_id}"
@@ -316,8 +189,8 @@ class SignalRules:
             return SignalReading(Verdict.UNDECODABLE, detail=str(error))
         if event is None:
             return SignalReading(Verdict.CONTROL)
-        if standing := _standing(self._epochs, event.epoch, offset):
-            return SignalReading(standing[0], control=event, detail=standing[1])
+        if without := standing(self._epochs, event.epoch, offset):
+            return SignalReading(without[0], control=event, detail=without[1])
         return self._fold_control(event)
 
     def _fold_control(self, event: Undelivered | Beat) -> SignalReading:
@@ -344,15 +217,6 @@ class SignalRules:
         self.cursor[partition] = max(self.cursor.get(partition, 0), next_offset)
 
 
-def _standing(epochs: EpochRule, epoch: int, offset: int) -> tuple[Verdict, str] | None:
-    """Why a record has no standing in its partition, None if it has."""
-    if not 0 <= epoch < offset:
-        return Verdict.FORGED, f"epoch {epoch} is no offset before {offset}"
-    if not epochs.valid(epoch=epoch, offset=offset):
-        return Verdict.VOID, f"a claim lies between epoch {epoch} and offset {offset}"
-    return None
-
-
 def _control_event(key: bytes, value: bytes) -> Undelivered | Beat | None:
     if key == UNDELIVERED_KEY:
         return Undelivered.from_record(value)
@@ -362,9 +226,3 @@ def _control_event(key: bytes, value: bytes) -> Undelivered | Beat | None:
     if not all(partition.isdecimal() for partition in beat.cursor):
         raise ValueError(f"cursor names partitions {list(beat.cursor)}; expected numbers")
     return beat
-
-
-def _first(error: ValidationError) -> str:
-    """Where and what of the first thing that is wrong."""
-    first = error.errors(include_url=False)[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'value'}: {first['msg']}"
