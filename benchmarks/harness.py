@@ -92,7 +92,7 @@ class Report:
 class Benchmark:
     """A question, and the function that adds the figures which answer it.
 
-    `timed` is false if all figures come from virtual time, so that no machine can spoil them.
+    `timed` is false if all figures come from virtual time or are of memory: no busy machine can spoil them.
     """
 
     name: str

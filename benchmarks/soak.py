@@ -124,4 +124,5 @@ BENCHMARK: Final = Benchmark(
     name="soak",
     question="Does any process hold more memory after ten minutes of signals to 1,000 users than after two?",
     run=run,
+    timed=False,
 )
