@@ -52,6 +52,8 @@ class KafkaConfig(Frozen):
     """One Kafka cluster, `bootstrap` as `host:port[,host:port]`; `KafkaConfig.tansu` for the bundled broker.
 
     `fetch_max_wait_ms` bounds how long a record of one partition can wait behind an idle fetch.
+    `answer_timeout_ms` bounds a question about offsets and the wait for records that are there: then the
+    cluster is asked anew who leads, which may be another broker since.
     `idempotent` is false for a broker without idempotent producers; such a one's other answers are mistrusted
     where that is known to be needed (`KafkaBus.bounds`).
     `compression` matters: the signals of one batch are equal but for their last two hundred bytes.
@@ -68,6 +70,7 @@ class KafkaConfig(Frozen):
     compression: Compression = Compression.SNAPPY
     fetch_max_wait_ms: Annotated[int, Field(gt=0)] = 50
     request_timeout_ms: Annotated[int, Field(gt=0)] = 10_000
+    answer_timeout_ms: Annotated[int, Field(gt=0)] = 3_000
     session_timeout_ms: Annotated[int, Field(gt=0)] = 6_000
     heartbeat_interval_ms: Annotated[int, Field(gt=0)] = 300
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import NewTopic
@@ -16,6 +17,7 @@ from messaging.kafka.caller import Caller
 from messaging.kafka.hard_close import kill_consumer
 from messaging.kafka.membership import KafkaMembership
 from messaging.kafka.producer import KafkaProducer
+from messaging.kafka.retired import Retired
 from messaging.ports import LogRecord, Membership, Producer, Tail, TopicState
 from models.metrics import Meter
 
@@ -30,6 +32,7 @@ class KafkaBus:
         self._asker: AIOKafkaConsumer | None = None
         self._asking = asyncio.Lock()
         self._readers = reader.Readers(self._caller)
+        self._retired = Retired()
         self._producers: list[KafkaProducer] = []
         self._tails: list[reader.KafkaTail] = []
         self._members: list[KafkaMembership] = []
@@ -46,16 +49,14 @@ class KafkaBus:
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """See `EventBus.bounds`."""
         place = TopicPartition(topic, partition)
-        asker = await self._ready()
-        async with self._caller.asking(f"bounds of {topic}[{partition}]", about=topic):
+        async with self._asking_leader(f"bounds of {topic}[{partition}]", topic) as asker:
             firsts, ends = await asyncio.gather(asker.beginning_offsets([place]), asker.end_offsets([place]))
         return firsts[place], await self._exact_end(place, ends[place])
 
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
         """See `EventBus.offset_at`."""
         place = TopicPartition(topic, partition)
-        asker = await self._ready()
-        async with self._caller.asking(f"offset by time in {topic}[{partition}]", about=topic):
+        async with self._asking_leader(f"offset by time in {topic}[{partition}]", topic) as asker:
             found = (await asker.offsets_for_times({place: timestamp_ms}))[place]
             ends = await asker.end_offsets([place])
         if found is not None and found.timestamp >= timestamp_ms:
@@ -110,6 +111,7 @@ class KafkaBus:
             *(member.leave() for member in self._members),
             self._readers.close(),
             *([kill_consumer(asker)] if asker else []),
+            self._retired.close(),
         )
 
     async def _exact_end(self, place: TopicPartition, reported: int) -> int:
@@ -123,6 +125,21 @@ class KafkaBus:
             end = await reader.end_by_fetch(self._caller, place, at_least=reported)
             known = self._ends[place] = reported, end
         return known[1]
+
+    @asynccontextmanager
+    async def _asking_leader(self, what: str, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
+        """The asker, bounded. One without an answer is replaced: aiokafka would go on to ask a broker that is
+        frozen, and no leader any more, for minutes.
+        """
+        asker = await self._ready()
+        async with self._caller.asking(what, about=topic, timeout_s=self._caller.answer_s):
+            try:
+                yield asker
+            except BaseException:
+                if self._asker is asker:
+                    self._asker = None
+                    self._retired.add(asker)
+                raise
 
     async def _ready(self) -> AIOKafkaConsumer:
         """The one consumer that asks about offsets and holds no partitions."""

@@ -32,6 +32,11 @@ class Caller:
         """How long one question may take."""
         return self.config.request_timeout_ms / 1000
 
+    @property
+    def answer_s(self) -> float:
+        """How long the leader of a partition may take to answer before it is taken for none."""
+        return min(self.config.answer_timeout_ms / 1000, self.patience_s)
+
     def named(self, part: str) -> Caller:
         """The same, under a name of its own."""
         return replace(self, client_id=f"{self.client_id}-{part}")

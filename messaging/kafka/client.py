@@ -12,6 +12,7 @@ from messaging.config import Compression, KafkaConfig
 from messaging.sizes import MAX_BATCH_BYTES
 
 _RETRY_BACKOFF_MS = 50
+_JOIN_MARGIN_MS = 1_000
 
 
 def new_producer(config: KafkaConfig, client_id: str) -> AIOKafkaProducer:
@@ -29,10 +30,12 @@ def new_producer(config: KafkaConfig, client_id: str) -> AIOKafkaProducer:
 def new_consumer(config: KafkaConfig, client_id: str, *, group: str | None = None) -> AIOKafkaConsumer:
     """A consumer, not started, that commits nothing by itself.
 
-    In a group it may stay without polling for ever, because such a one only ever learns its assignment.
+    In a group it may stay without polling for ever, because such a one only ever learns its assignment; and
+    an answer may take as long as a session, because joining waits for the last member.
     """
+    answer_ms = config.session_timeout_ms + _JOIN_MARGIN_MS if group else config.answer_timeout_ms
     return AIOKafkaConsumer(
-        **_common(config, client_id),
+        **{**_common(config, client_id), "request_timeout_ms": min(answer_ms, config.request_timeout_ms)},
         group_id=group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",

@@ -22,9 +22,13 @@ _HEALTH_S: Final = 1.0
 
 
 class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Owns the group's consumer. The callback only notes the assignment and wakes a waiter: heartbeats start
-    after it has returned, so one that works would get its own member evicted. Nothing happens on a
-    revocation; safety is in the log.
+    """Owns the group's consumer. The callbacks only note and wake: heartbeats start after they have returned,
+    so one that works would get its own member evicted. Nothing is given up on a revocation; safety is in the
+    log.
+
+    Between a revocation and the assignment after it nothing is confirmed. A broker answers a commit behind
+    the pending join, as one of a generation that is over, and aiokafka then throws away the membership that
+    it has just got: with every partition asking, a group that had lost its sessions never settled.
     """
 
     def __init__(self, caller: Caller, group: str, topic: str) -> None:
@@ -35,6 +39,8 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._assigned: frozenset[int] = frozenset()
         self._fresh = asyncio.Event()
         self._consumer: AIOKafkaConsumer | None = None
+        self._joined = False
+        self._confirming: set[asyncio.Timeout] = set()
         self._left = False
 
     async def start(self) -> None:
@@ -68,13 +74,17 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def confirm(self, partition: int) -> bool:
         """See `Membership.confirm`: a commit is accepted of members of the current generation only."""
-        if self._consumer is None:
+        if self._consumer is None or not self._joined:
             return False
+        bound = asyncio.timeout(self._session_s)
         try:
-            async with asyncio.timeout(self._session_s):
+            async with bound:
+                self._confirming.add(bound)
                 await self._consumer.commit({TopicPartition(self._topic, partition): 0})
         except (KafkaError, TimeoutError):
             return False
+        finally:
+            self._confirming.discard(bound)
         return True
 
     async def leave(self) -> None:
@@ -86,11 +96,16 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
         """Called by aiokafka inside the rebalance. Paused partitions are never fetched."""
         if self._consumer is not None:
             self._consumer.pause(*assigned)
+        self._joined = True
         self._assigned = frozenset(place.partition for place in assigned)
         self._fresh.set()
 
-    def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        """Called by aiokafka when a rebalance begins."""
+    def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:  # noqa: ARG002 - all of them
+        """Called by aiokafka when a rebalance begins, before it asks to join."""
+        self._joined = False
+        for bound in self._confirming:
+            if not bound.expired():
+                bound.reschedule(asyncio.get_running_loop().time())
 
     async def _heal(self) -> None:
         """Polling raises what killed the coordination; all partitions are paused, so it returns nothing."""
@@ -104,6 +119,6 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._drop()
 
     async def _drop(self) -> None:
-        consumer, self._consumer = self._consumer, None
+        consumer, self._consumer, self._joined = self._consumer, None, False
         if consumer is not None:
             await kill_consumer(consumer)

@@ -14,6 +14,7 @@ from messaging.kafka.caller import Caller
 from messaging.kafka.client import new_consumer
 from messaging.kafka.hard_close import kill_consumer
 from messaging.kafka.progress import Progress
+from messaging.kafka.retired import Retired
 from messaging.ports import LogRecord
 from models.errors import BrokerUnavailable
 
@@ -57,6 +58,7 @@ class Readers:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
         self._idle: list[AIOKafkaConsumer] = []
+        self._retired = Retired()
         self._closed = False
 
     async def read(
@@ -64,7 +66,7 @@ class Readers:
     ) -> AsyncGenerator[list[LogRecord], None]:
         """Records in [start, stop). Ends on the position, so gaps of compaction cannot make it wait.
 
-        Raises BrokerUnavailable if the position stands still for the request timeout.
+        Raises BrokerUnavailable if the position stands still for the answer timeout.
         """
         if start >= stop:
             return
@@ -79,31 +81,39 @@ class Readers:
     async def close(self) -> None:
         """Keep none any more."""
         self._closed = True
-        idle, self._idle = self._idle, []
-        await asyncio.gather(*map(kill_consumer, idle))
+        self._retire_idle()
+        await self._retired.close()
 
     @asynccontextmanager
     async def _lent(self, place: TopicPartition) -> AsyncIterator[AIOKafkaConsumer]:
-        """A consumer with one partition. One whose read was not finished is not lent again."""
+        """A consumer with one partition. One whose read was not finished is not lent again, and if it got no
+        answer, no other is either: they all know the leaders of the same time.
+        """
         consumer = self._idle.pop() if self._idle else await opened(self._caller)
         try:
             consumer.assign([place])
             yield consumer
             consumer.pause(place)
-        except BaseException:
-            await kill_consumer(consumer)
+        except BaseException as error:
+            self._retired.add(consumer)
+            if isinstance(error, BrokerUnavailable):
+                self._retire_idle()
             raise
         if self._closed or len(self._idle) >= _IDLE_KEPT:
-            await kill_consumer(consumer)
+            self._retired.add(consumer)
         else:
             self._idle.append(consumer)
+
+    def _retire_idle(self) -> None:
+        idle, self._idle = self._idle, []
+        self._retired.add(*idle)
 
     async def _fetched(
         self, consumer: AIOKafkaConsumer, place: TopicPartition, position: int
     ) -> tuple[list[ConsumerRecord], int]:
         """The records from the position on, and the position behind them."""
         loop, what = asyncio.get_running_loop(), f"read {place.topic}[{place.partition}]"
-        give_up_s = loop.time() + self._caller.patience_s
+        give_up_s = loop.time() + self._caller.answer_s
         while True:
             async with self._caller.asking(what, about=place.topic):
                 fetched = await consumer.getmany(place, timeout_ms=_READ_POLL_MS)

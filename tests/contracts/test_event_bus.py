@@ -8,10 +8,10 @@ import random
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -23,7 +23,7 @@ from messaging.connect import open_bus
 from messaging.kafka.membership import KafkaMembership
 from messaging.kafka.reader import KafkaTail
 from messaging.memory import MemoryBus, MemoryLog
-from messaging.ports import EventBus, Record
+from messaging.ports import EventBus, Membership, Record
 from messaging.topics import partition_of
 from models.errors import BrokerUnavailable, ConfigError
 from serve_app.servers.apache_kafka import apache_kafka
@@ -31,7 +31,7 @@ from serve_app.servers.bundled import tansu
 from serve_app.servers.ports import free_ports
 from serve_app.servers.process import ServerProcess
 from tests.conftest import without_kafka
-from tests.contracts.event_bus import EventBusContract, Worker, all_of, read
+from tests.contracts.event_bus import EventBusContract, Worker, all_of, frozen, read
 from tests.support.eventually import eventually
 
 MEMBER = Path(__file__).with_name("group_member.py")
@@ -299,6 +299,23 @@ class WireContract(EventBusContract):
 class TestApacheKafka(WireContract):
     """Everything, on a broker of its own."""
 
+    async def test_who_asks_without_pause_keeps_nobody_from_joining(
+        self, bus: EventBus, other: EventBus, broker: KafkaBroker, topic: str
+    ) -> None:
+        """A broker that was frozen for longer than the sessions knows its members no more. They join again
+        while every owner asks whether its partition is held.
+        """
+        members = [await one.join(f"g-{topic}", topic) for one in (bus, other)]
+        await eventually(lambda: [len(one.assigned) for one in members] == [2, 2])
+        owners = [asyncio.create_task(_ask(one, place % 4)) for one in members for place in range(24)]
+        over_s = time.monotonic() + broker.config.session_timeout_ms / 1000 + 2
+        with frozen(broker):
+            await eventually(lambda: time.monotonic() > over_s)
+
+        await eventually(lambda: _all_held(members), timeout_s=20)
+        for owner in owners:
+            owner.cancel()
+
     @pytest.fixture
     def broker(self, kafka: KafkaBroker) -> KafkaBroker:
         return kafka
@@ -370,3 +387,14 @@ def _consume_with_librdkafka(bootstrap: str, topic: str, partition: int, count: 
 def _record(message: Message) -> Record:
     headers: Any = message.headers()
     return Record(message.key() or b"", message.value(), tuple(headers or ()))
+
+
+async def _ask(member: Membership, partition: int) -> NoReturn:
+    """As an owner does that cannot publish."""
+    while True:
+        await member.confirm(partition)
+        await asyncio.sleep(0.05)
+
+
+async def _all_held(members: Sequence[Membership]) -> bool:
+    return all([await one.confirm(place) for one in members for place in one.assigned])

@@ -61,7 +61,7 @@ def test_demo_is_clean_on_a_symbol_it_has_never_seen(environment: dict[str, str]
 def test_picks_leave_a_replica_that_is_slowed(environment: dict[str, str], tmp_path: Path) -> None:
     """Its share falls below a quarter while it stands still most of the time, and nobody's signal suffers."""
     report = tmp_path / "report.json"
-    arguments = ["--antagonist", "--seconds", "15", "--users", "3"]
+    arguments = ["--antagonist", "--seconds", "24", "--users", "3"]
 
     said = clean_demo([*arguments, "--report", str(report)], environment)
 

@@ -13,6 +13,8 @@ import orjson
 from messaging.ports import EventBus, LogRecord
 from messaging.topics import SIGNALS
 
+ROUND_TRIP_MS = 500
+
 
 class Arrival(NamedTuple):
     """A signal of a user: which bar's, when the log had it, and whether it holds a forecast."""
@@ -42,8 +44,10 @@ class Timeline:
 
     @property
     def stale(self) -> int:
-        """How many the log had only after they had expired: then the reader's check is all that is left."""
-        return sum(one.logged_ms > one.expires_ms for one in self.arrivals)
+        """How many the log had only after they had expired, beyond the round trip that one gets which leaves
+        just before: then the reader's check is all that is left.
+        """
+        return sum(one.logged_ms > one.expires_ms + ROUND_TRIP_MS for one in self.arrivals)
 
     def longest_silence_s(self) -> float:
         """The longest that any user was without a signal, between the first and the last slot."""
