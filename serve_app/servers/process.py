@@ -66,9 +66,10 @@ class ServerProcess:
         return self._child is not None and self._child.poll() is None
 
     def start(self) -> None:
-        """Start the process and return at once; see `wait_ready`."""
+        """Start the process and return at once; see `wait_ready`. What is left of one that ended is reaped."""
         if self.running:
             return
+        self.kill()
         with self.spec.log.open("ab") as log:
             self._child = subprocess.Popen(  # noqa: S603 - the command is ours, nothing of it is input
                 self.spec.command,

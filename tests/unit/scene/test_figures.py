@@ -25,8 +25,11 @@ def timeline(*arrivals: Arrival, users: tuple[str, ...] = ("u",)) -> Timeline:
 
 
 def test_late_and_stale_signals_are_not_in_time() -> None:
-    """Whoever was late: the feeder's schedule and the record's own expiry both count."""
-    seen = timeline(arrival(0, 100), arrival(500, 4499), arrival(1000, 5000), arrival(1500, 5600))
+    """Whoever was late: the feeder's schedule and the record's own expiry both count. Stale is what came more
+    than a round trip after its expiry.
+    """
+    late, stale = arrival(1500, 5600), arrival(2000, 6600)
+    seen = timeline(arrival(0, 100), arrival(500, 4499), arrival(1000, 5000), late, stale)
 
     assert [one.close_ms for one in seen.in_time] == [0, 500]
     assert seen.stale == 1
