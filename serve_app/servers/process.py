@@ -66,7 +66,7 @@ class ServerProcess:
         return self._child is not None and self._child.poll() is None
 
     def start(self) -> None:
-        """Start the process and return at once; see `wait_ready`. What is left of one that ended is reaped."""
+        """Start the process and return at once; see `wait_ready`. One that ended is reaped first."""
         if self.running:
             return
         self.kill()
