@@ -42,21 +42,44 @@ async def test_a_small_slot_is_rendered_in_one_go() -> None:
     assert await order(users=4) == ["a", "b", "c", "d", "sent"]
 
 
+class Passes:
+    """Counts the passes of the loop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._counting = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(0)
+            self.count += 1
+
+    def stop(self) -> None:
+        self._counting.cancel()
+
+
 @pytest.mark.asyncio
 async def test_many_small_slots_do_not_add_up() -> None:
     """Each pass of the loop begins a new turn."""
-    turns, passes = Turns(), 0
-
-    async def count() -> None:
-        nonlocal passes
-        while True:
-            await asyncio.sleep(0)
-            passes += 1
-
-    counting = asyncio.create_task(count())
+    turns, passes = Turns(), Passes()
     for _ in range(20):
         await asyncio.sleep(0)
-        before = passes
+        before = passes.count
         await turns.take(100)
-        assert passes == before, "a turn that fits waits for nobody"
-    counting.cancel()
+        assert passes.count == before, "a turn that fits waits for nobody"
+    passes.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_backlog_of_small_slots_takes_as_few_passes_as_their_users_need() -> None:
+    """Once partitions wait for turns, they still share them: 24 of them with 50 slots of two users each."""
+    turns, passes = Turns(), Passes()
+
+    async def partition() -> None:
+        await turns.take(400)
+        for _ in range(50):
+            await turns.take(2)
+
+    await asyncio.gather(*(partition() for _ in range(24)))
+    passes.stop()
+    assert passes.count < 24 * (400 + 50 * 2) / 500 * 2
