@@ -3,14 +3,15 @@
 Counting is one atomic step per call (`storage/gcra.py`). A tenant's rate is shared by its users; a user's
 rate keeps one user from using up the tenant's. While the store is away each gateway counts by itself and
 grants its share of the rate, so that all gateways together never grant more than the tier allows; the answer
-says so.
+says so. What the store granted is counted here, too: a store that comes and goes, or comes back empty, starts
+no rate anew.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Final, Self
 
 import limits
@@ -23,6 +24,7 @@ from models.principal import Principal, Tier
 from storage.ports import Bucket, FastStore, Grant, Key, Rate
 
 _KIND: Final = "rate"
+_SHARE_KIND: Final = "rate_share"
 
 
 def _checked_rates(text: str) -> str:
@@ -75,7 +77,7 @@ class Admission:
         """`RateLimit-*` of the tightest rate; the policy lists all of them."""
         tightest = self.grant.tightest
         comment = ';comment="local bound, the shared counters are away"' if self.local else ""
-        rates = (standing.rate for standing in self.grant.standings)
+        rates = dict.fromkeys(standing.rate for standing in self.grant.standings)
         return {
             "RateLimit-Limit": str(tightest.rate.amount),
             "RateLimit-Remaining": str(tightest.remaining),
@@ -96,7 +98,9 @@ class Admission:
 
 
 class RateLimiter:
-    """Counts calls in `shared`; while that is away in `local`, where `gateways` processes share each rate."""
+    """Counts calls in `shared` and in `local`, a store of this process alone; while `shared` is away only
+    there, and grants one of `gateways` shares of each rate.
+    """
 
     def __init__(self, tiers: Tiers, *, shared: FastStore, local: FastStore, gateways: int) -> None:
         self._limits = {tier: _Rates.of(allowed) for tier, allowed in tiers.tiers.items()}
@@ -112,13 +116,21 @@ class RateLimiter:
             grant = await self._shared.take(buckets)
         except StoreUnavailable:
             self.counts_locally = True
-            return Admission(await self._local.take([self._share(bucket) for bucket in buckets]), local=True)
+            return Admission(await self._alone(buckets), local=True)
         self.counts_locally = False
+        if grant.allowed:
+            counted = await self._local.take(buckets)
+            grant = grant if counted.allowed else counted
         return Admission(grant, local=False)
+
+    async def _alone(self, buckets: Sequence[Bucket]) -> Grant:
+        """This gateway's share, which lies within the rate as it was counted here until now."""
+        return await self._local.take([*(self._share(bucket) for bucket in buckets), *buckets])
 
     def _share(self, bucket: Bucket) -> Bucket:
         rate = bucket.rate
-        return Bucket(bucket.key, Rate(max(1, rate.amount // self._gateways), rate.period_s))
+        share = Rate(max(1, rate.amount // self._gateways), rate.period_s)
+        return Bucket(replace(bucket.key, kind=_SHARE_KIND), share)
 
 
 @dataclass(frozen=True, slots=True)

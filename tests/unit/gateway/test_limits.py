@@ -90,6 +90,21 @@ async def test_while_the_counters_are_away_each_gateway_grants_its_share() -> No
     assert not hub.services.limiter.counts_locally
 
 
+async def test_a_store_that_comes_and_goes_starts_no_rate_anew() -> None:
+    """A caller who asks without pause gets its 100 a minute once, also from a store that comes back empty."""
+    store, now_ns = AwayStore(lambda: now_ns), time.time_ns()
+    hub = await make_hub(now_ns, store=store)
+    mine = hub.auth(tier=Tier.FREE)
+    granted = 0
+    for number in range(400):
+        store.away = number % 20 < 10
+        if not number % 100:
+            await store.close()
+        granted += (await hub.client.get("/nowhere", headers=mine)).status_code == 404
+
+    assert granted == 100
+
+
 async def test_every_tier_of_the_shipped_table_is_limited() -> None:
     """`config/tiers.yaml` holds the promised rates and sockets."""
     tiers = load_tiers((ROOT / "config" / "tiers.yaml").read_text())
