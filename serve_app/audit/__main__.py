@@ -12,7 +12,8 @@ import gc
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from copy import deepcopy
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ class Audit:
 
     def settled(self, end_ms: int) -> Findings:
         """The ledger as of now; may be asked again after more was read."""
-        findings = replace(self._findings, examples=list(self._findings.examples))
+        findings = deepcopy(self._findings)
         return Settlement(
             subscriptions=self.subscriptions,
             predictions=self.predictions,

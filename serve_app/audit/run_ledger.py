@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from copy import deepcopy
 from functools import partial
 from typing import Final
 
@@ -58,7 +58,7 @@ class RunLedger:
 
     def settled(self, reads: Iterable[Read] = ()) -> Findings:
         """The ledger as of now, with what readers say they did; may be asked again after more was taken."""
-        findings = replace(self._findings, examples=list(self._findings.examples))
+        findings = deepcopy(self._findings)
         judge = ReadLog(self._signals, findings)
         for read in reads:
             judge.take(read)

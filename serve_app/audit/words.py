@@ -16,6 +16,7 @@ def ledger_lines(findings: Findings) -> list[str]:
     return [
         f"owed {findings.expected} = {settled}",
         f"availability {availability}: the share of what was due that was in the log in time",
+        *_why_undelivered(findings),
         f"of the delivered, {findings.abstained} say why there is no forecast or no edge (abstain)",
         f"dropped by the reader's rules: {findings.duplicated_raw} repeats, {findings.void} of fenced owners",
         f"in the log in time, but read by this reader too late to act: {findings.read_late}",
@@ -23,6 +24,11 @@ def ledger_lines(findings: Findings) -> list[str]:
         *(f"  ! {example}" for example in findings.examples),
         "LEDGER CLEAN" if findings.clean else "LEDGER NOT CLEAN",
     ]
+
+
+def _why_undelivered(findings: Findings) -> list[str]:
+    why = ", ".join(f"{count} {reason}" for reason, count in sorted(findings.undelivered_by_reason.items()))
+    return [f"recorded as undelivered because: {why}"] if why else []
 
 
 def signal_lines(body: dict[str, Any]) -> list[str]:

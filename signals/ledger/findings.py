@@ -14,7 +14,8 @@ class Findings:
     every reader drops them; everything else is after the readers' rules.
 
     `expected` = `delivered` + `undelivered` + `lost`. Of the delivered, `abstained` ask for nothing and
-    `read_late` were in the log in time but too late for this reader to act. The others must be zero:
+    `read_late` were in the log in time but too late for this reader to act. `undelivered_by_reason` is what
+    the hub recorded, whole slots. The others must be zero:
 
     * `duplicated`: one delivery took effect twice. `reordered`: an older slot of a series after a newer one.
     * `gaps`: sequence numbers of a user that no valid record of the log carries.
@@ -31,6 +32,7 @@ class Findings:
     delivered: int = 0
     abstained: int = 0
     undelivered: int = 0
+    undelivered_by_reason: dict[str, int] = field(default_factory=dict)
     lost: int = 0
     duplicated: int = 0
     duplicated_raw: int = 0

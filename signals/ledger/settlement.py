@@ -80,8 +80,11 @@ class Settlement:
             self.findings.note(f"{delivery.slot} of {owner} says of its origin what the prediction does not")
 
     def _settle_absent(self, slot: SlotKey, owner: _Owner) -> None:
-        if (slot, self.partition_of(owner[0].encode())) in self.signals.undelivered:
+        reason = self.signals.undelivered.get((slot, self.partition_of(owner[0].encode())))
+        if reason is not None:
             self.findings.undelivered += 1
+            by_reason = self.findings.undelivered_by_reason
+            by_reason[reason] = by_reason.get(reason, 0) + 1
         else:
             self.findings.lost += 1
             self.findings.note(f"{slot} never reached {owner} in time")

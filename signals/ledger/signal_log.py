@@ -38,7 +38,7 @@ class SignalLog:
         self, partition_of: Callable[[bytes], int], findings: Findings, *, keep_places: bool = False
     ) -> None:
         self.deliveries: list[Delivery] = []
-        self.undelivered: set[tuple[SlotKey, int]] = set()
+        self.undelivered: dict[tuple[SlotKey, int], str] = {}
         self.places: dict[tuple[int, int], Place] = {}
         self.ends: dict[int, int] = {}
         self._keep_places = keep_places
@@ -80,7 +80,7 @@ class SignalLog:
         elif entry.key == b"~undelivered":
             body = orjson.loads(entry.value or b"")
             if body["epoch"] == self._claim.get(entry.partition):
-                self.undelivered.add((slot_of(body), entry.partition))
+                self.undelivered[slot_of(body), entry.partition] = body["reason"]
             else:
                 self._findings.void += 1
 

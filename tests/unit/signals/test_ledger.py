@@ -234,13 +234,14 @@ def test_undelivered_record_accounts_for_the_missing_slot() -> None:
     run.signals[partition] = [
         e for e in run.signals[partition] if str(run.due[3].bar_close_ms).encode() not in (e.value or b"")
     ]
-    record = orjson.dumps({**run.due[3]._asdict(), "epoch": 0})
+    record = orjson.dumps({**run.due[3]._asdict(), "epoch": 0, "reason": "expired"})
     run.signals[partition].append(LogEntry(partition, 50, 6_000, b"~undelivered", record))
 
     findings = run.settled()
 
     assert findings.clean
     assert (findings.undelivered, findings.delivered) == (len(mates), 12 - len(mates))
+    assert findings.undelivered_by_reason == {"expired": len(mates)}
 
 
 def test_change_within_the_grace_time_may_go_either_way() -> None:
