@@ -101,10 +101,11 @@ class LocalHub:
     def deploy(self) -> None:
         """Deploy the application; on one that runs, replace its replicas a few at a time.
 
-        In a thread of its own, so that the progress line can tell what is still missing.
+        In a thread of its own, so that the progress line can tell what is still missing. It is built before:
+        where one thread builds while another asks for the status, Serve trips over its own pickling.
         """
         failure: list[BaseException] = []
-        running = threading.Thread(target=self._run, args=(failure,), daemon=True)
+        running = threading.Thread(target=_run, args=(self._targets(), failure), daemon=True)
         running.start()
         deadline = time.monotonic() + _START_TIMEOUT_S
         while running.is_alive():
@@ -115,19 +116,23 @@ class LocalHub:
         if failure:
             raise failure[0]
 
-    def _run(self, failure: list[BaseException]) -> None:
-        try:
-            quiet = LoggingConfig(log_level="INFO", enable_access_log=False)
-            hub = RunTarget(build_hub(self._settings), name=APP, route_prefix="/", logging_config=quiet)
-            stream = RunTarget(
-                build_hub_stream(self._settings),
-                name=STREAM_APP,
-                route_prefix=STREAM_ROUTE,
-                logging_config=quiet,
-            )
-            serve.run_many([hub, stream])
-        except BaseException as error:  # noqa: BLE001 - carried over to the thread that waits
-            failure.append(error)
+    def _targets(self) -> list[RunTarget]:
+        quiet = LoggingConfig(log_level="INFO", enable_access_log=False)
+        hub = RunTarget(build_hub(self._settings), name=APP, route_prefix="/", logging_config=quiet)
+        stream = RunTarget(
+            build_hub_stream(self._settings),
+            name=STREAM_APP,
+            route_prefix=STREAM_ROUTE,
+            logging_config=quiet,
+        )
+        return [hub, stream]
+
+
+def _run(targets: list[RunTarget], failure: list[BaseException]) -> None:
+    try:
+        serve.run_many(targets)
+    except BaseException as error:  # noqa: BLE001 - carried over to the thread that waits
+        failure.append(error)
 
 
 @contextmanager
