@@ -55,7 +55,7 @@ class ControlLog:
 
     async def catch_up(self, *, within_s: float) -> bool:
         """Wait until it does, but not longer; return whether it does."""
-        return await self._until(self.known, within_s)
+        return self.known() or await self._until(self.known, within_s)
 
     async def reach(self, offset: int, *, within_s: float) -> bool:
         """Wait until the record at this offset is folded, but not longer; return whether it is."""
