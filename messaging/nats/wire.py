@@ -26,6 +26,18 @@ _DENIED: Final = "permissions violation"
 """In the server's word on what it does not let through; nothing else tells."""
 
 
+class _Tidy(Client):
+    """nats-py forgets the socket of an attempt that failed after it was opened; of a frozen server that is
+    one for each attempt.
+    """
+
+    async def _connect_to_server(self, s: Any) -> None:
+        opened: Any = self._transport
+        if opened is not None:
+            opened.close()
+        await super()._connect_to_server(s)
+
+
 async def connect(
     config: NatsConfig, name: str, *, on_reconnect: Callable[[], Awaitable[None]], denials: Denials
 ) -> Client:
@@ -35,7 +47,7 @@ async def connect(
     Raises BrokerUnavailable, with the last reason, if none is made within the request timeout, and
     ConfigError for a server with known holes where `refuse_unpatched` says so.
     """
-    client = Client()
+    client = _Tidy()
     try:
         async with asyncio.timeout(config.request_timeout_s):
             await client.connect(
