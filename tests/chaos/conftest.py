@@ -5,20 +5,25 @@ At the end of the run stands a row for each fault: the table of `docs/reliabilit
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from serve_app.servers.apache_kafka import missing_reason
 from tests.conftest import without_kafka
-from tests.e2e.conftest import hub
+from tests.e2e.conftest import UpHub, up_hub
 from tests.support.scene.faults.fault import Fault
 from tests.support.scene.outcome import HEADER
 
-__all__ = ["happened", "hub", "tell"]
-
 ROWS = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpHub]:
+    """Ended with the tests of its file: what an idle hub takes of two cores would fall to the next scenes."""
+    with up_hub(tmp_path_factory.mktemp("state")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ FAULTS: Final = (
         brokers.leader_frozen(30),
         seconds=60,
         cast=THREE,
-        available=0.55,
+        available=0.7,
         recovery_s=8,
     ),
     Fault("the only broker frozen 30 s", brokers.leader_frozen(30), seconds=60, available=0.3, recovery_s=8),

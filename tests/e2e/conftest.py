@@ -64,9 +64,9 @@ class UpHub:
         )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpHub]:
-    """Started once for the tier."""
+    """Started once for the tier, and ended with it: idle, it would take its share of what the others need."""
     with up_hub(tmp_path_factory.mktemp("state")) as running:
         yield running
 

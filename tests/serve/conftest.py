@@ -33,7 +33,7 @@ def serve_port() -> int:
     return free_port()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ray_runtime(serve_port: int) -> Iterator[None]:
     """A Ray of our own, joined by nobody else, in a short directory (socket paths have a limit)."""
     os.environ["RAY_AUTH_MODE"] = "disabled"
@@ -48,7 +48,7 @@ def ray_runtime(serve_port: int) -> Iterator[None]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def applications(ray_runtime: None) -> None:
     """Two scripted pools of two replicas, and two callers inside Serve, one for each transport."""
     pools = [

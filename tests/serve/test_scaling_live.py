@@ -86,7 +86,7 @@ async def test_pools_grow_under_a_step_and_shrink_after_it(loads: Mapping[str, L
     async with asyncio.TaskGroup() as tasks:
         for load in loads.values():
             tasks.create_task(load.offer())
-        second_s = {pool: await eventually(load.second_served_s, 100) for pool, load in loads.items()}
+        second_s = {pool: await eventually(load.second_served_s, 50) for pool, load in loads.items()}
         await eventually(lambda: all(all_answered(load, for_s=3.0) for load in ours), timeout_s=20)
         assert min(len(replicas(pool)) for pool in OURS) > 1
 

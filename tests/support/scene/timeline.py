@@ -13,7 +13,8 @@ import orjson
 from messaging.ports import EventBus, LogRecord
 from messaging.topics import SIGNALS
 
-ROUND_TRIP_MS = 500
+ROUND_TRIP_MS = 250
+"""As much as an append gets that left just before its signals expired (`deployments.fanout.partition`)."""
 
 
 class Arrival(NamedTuple):
