@@ -20,6 +20,7 @@ from messaging.ports import Record
 from models.errors import OwnershipLost
 from signals.halts import Halts
 from signals.holdings import Holdings
+from tests.support.virtual_loop import later
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -57,7 +58,7 @@ def claim_on_a_timer(patch: pytest.MonkeyPatch) -> None:
     """An owner that the group has refused claims again after a while, unasked."""
 
     async def wait(self: PartitionOwner) -> None:
-        await asyncio.sleep(1.0)
+        await later(1.0)
         self.machine._step = Step.CLAIM
 
     patch.setattr(PartitionOwner, "_wait", wait)
@@ -67,7 +68,7 @@ def claim_without_a_probe(patch: pytest.MonkeyPatch) -> None:
     """An owner believes in its assignment."""
 
     async def probe(self: PartitionOwner) -> None:
-        await asyncio.sleep(0.001)
+        await later(0.001)
         self.machine.confirmed(held=True)
 
     patch.setattr(PartitionOwner, "_probe", probe)

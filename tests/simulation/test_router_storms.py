@@ -77,7 +77,7 @@ def test_a_reckless_tenant_harms_itself(named: str | None) -> None:
 async def _flood(storm: Storm, named: str | None, *, seconds: float) -> int:
     """A tenant that calls a hundred times as often as it may; how many calls got past its limit."""
     store = MemoryFastStore(now_ns)
-    limiter = RateLimiter(load_tiers(TIERS), shared=store, local=store, gateways=1)
+    limiter = RateLimiter(load_tiers(TIERS), shared=store, local=MemoryFastStore(now_ns), gateways=1)
     reckless = Principal(
         user_id="mallory",
         tenant_id="reckless",

@@ -62,5 +62,6 @@ async def until(check: Callable[[], object], *, within_s: float = 10.0) -> None:
 async def later(seconds: float) -> None:
     """Let virtual time pass: what expires or is tried again within it has been."""
     loop = asyncio.get_running_loop()
-    end_s = loop.time() + seconds
-    await until(lambda: loop.time() >= end_s, within_s=seconds + 1)
+    passed: asyncio.Future[None] = loop.create_future()
+    loop.call_later(seconds, passed.set_result, None)
+    await passed

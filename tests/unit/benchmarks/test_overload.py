@@ -9,7 +9,7 @@ import pytest
 from benchmarks.overload_pool import MAX_QUEUE, SLOTS, Replica, Setting, Tally, offered
 from models.errors import ReplicaBusy
 from models.request import Priority
-from tests.support.virtual_loop import run_virtual
+from tests.support.virtual_loop import later, run_virtual
 
 SETTING = Setting(2.0, 6.0, replicas=3, seed=1)
 WITHOUT = Setting(2.0, 6.0, replicas=3, seed=1, admission=False)
@@ -46,7 +46,7 @@ def test_replica_serves_as_many_as_it_has_slots_and_frees_what_gives_up() -> Non
             ended.append(round(loop.time(), 3))
 
         calls = [asyncio.create_task(call()) for _ in range(2 * SLOTS + 1)]
-        await asyncio.sleep(0.05)
+        await later(0.05)
         calls[SLOTS].cancel()
         await asyncio.gather(*calls, return_exceptions=True)
         return ended

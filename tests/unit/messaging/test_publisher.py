@@ -125,9 +125,9 @@ def test_a_cancelled_caller_leaves_no_half_state() -> None:
 
     async def story(stage: Stage) -> tuple[list[str], int]:
         sent = stage.start("sent")
-        await asyncio.sleep(0.001)
+        await later(0.001)
         waiting = stage.start("waiting")
-        await asyncio.sleep(0.001)
+        await later(0.001)
         for task in (sent, waiting):
             task.cancel()
         await asyncio.gather(sent, waiting, return_exceptions=True)
@@ -185,9 +185,9 @@ def test_a_silent_broker_has_nobody_waiting() -> None:
             await stage.publish("refused")
         took_s = now() - asked_s
         assert refusal.value.retry_after_s
-        await asyncio.sleep(30)
+        await later(30)
         stage.log.mend("hub")
-        await asyncio.sleep(3)
+        await later(3)
         await stage.publish("next")
         assert not stage.health().unhealthy
         return stage.keys(), took_s, unhealthy
@@ -222,7 +222,7 @@ def test_bulk_does_not_stand_before_critical() -> None:
 
     async def story(stage: Stage) -> float:
         bulk = [stage.start(f"bulk-{n}") for n in range(2_000)]
-        await asyncio.sleep(0.001)
+        await later(0.001)
         asked_s = now()
         await stage.publisher.publish(
             "acme", HERE, Record(b"halt", b""), timeout_s=1.0, priority=Priority.CRITICAL
@@ -269,7 +269,7 @@ def test_closing_sends_what_it_can_and_is_bounded() -> None:
         took_s = now() - asked_s
         outcomes = await asyncio.gather(sent, waiting, return_exceptions=True)
         stage.log.mend("hub")
-        await asyncio.sleep(5)
+        await later(5)
         return took_s, Counter(type(outcome).__name__ for outcome in outcomes), stage.keys()
 
     assert play(well) == list(range(1_200))
@@ -284,10 +284,10 @@ def test_health_tells_of_what_is_pending() -> None:
 
     async def story(stage: Stage) -> tuple[dict[str, int], float, float, int]:
         waiting = [stage.start(f"{n}", tenant=tenant) for tenant in "ab" for n in range(3)]
-        await asyncio.sleep(0.004)
+        await later(0.004)
         early = stage.health()
         await asyncio.gather(*waiting)
-        await asyncio.sleep(5)
+        await later(5)
         late = stage.health()
         return dict(early.depths), early.oldest_pending_s, late.acks_per_s, len(late.depths)
 
@@ -311,12 +311,12 @@ class Storm:
         calls = []
         for number in range(300):
             calls.append(asyncio.create_task(self._call(f"{number:04}")))
-            await asyncio.sleep(self.rng.expovariate(20))
+            await later(self.rng.expovariate(20))
             if self.rng.random() < 0.1:
                 self.rng.choice(calls).cancel()
         outcomes = await asyncio.gather(*calls, weather, return_exceptions=True)
         assert not [outcome for outcome in outcomes if isinstance(outcome, AssertionError)]
-        await asyncio.sleep(30)
+        await later(30)
 
     async def _call(self, value: str) -> None:
         timeout_s, asked_s = self.rng.choice((0.3, 1.0, 4.0)), now()
@@ -332,10 +332,10 @@ class Storm:
     async def _weather(self) -> None:
         log, rng = self.stage.log, self.rng
         for _ in range(12):
-            await asyncio.sleep(rng.uniform(0, 1))
+            await later(rng.uniform(0, 1))
             log.faults.refuse, log.faults.lose, log.faults.lose_ack = (rng.choice((0, 0, 0.2)) for _ in "123")
             rng.choice((log.halt, lambda: log.cut("hub"), lambda: None))()
-            await asyncio.sleep(rng.uniform(0, 2))
+            await later(rng.uniform(0, 2))
             log.resume()
             log.mend("hub")
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from messaging.topics import SIGNALS, partition_of
 from models.signal import Signal
+from tests.support.virtual_loop import later, until
 from tests.unit.reader.scene import (
     AWAY,
     HOME,
@@ -35,7 +34,7 @@ class Desk:
         self.now += 1
         self.most = max(self.most, self.now)
         try:
-            await asyncio.sleep(self.takes_s)
+            await later(self.takes_s)
         finally:
             self.now -= 1
         if self.fails:
@@ -55,13 +54,12 @@ def test_one_account_is_acted_for_in_turn_and_many_at_once() -> None:
             for user in users:
                 scene.signal(user, slot=slot)
         async with scene.reader(act=desk.act):
-            await asyncio.sleep(0.4)
+            await until(lambda: len(scene.done) == 18, within_s=0.4)
 
         assert desk.most == len(users)
         for user in users:
             own = [(number, what) for who, number, what in desk.log if who == user]
             assert own == [(number, what) for number in (1, 2, 3) for what in ("began", "ended")]
-        assert len(scene.done) == 18
 
     virtual(run())
 
@@ -74,13 +72,13 @@ def test_an_act_that_fails_is_tried_again_until_it_expires_or_patience_ends() ->
         scene.claim()
         scene.signal()
         async with scene.reader(act=desk.act):
-            await asyncio.sleep(1)
+            await until(lambda: len(scene.done) == 1, within_s=1)
             desk.fails = 10**6
             scene.signal(slot=1)
-            await asyncio.sleep(3)
+            await until(lambda: len(scene.done) == 2, within_s=3)
             desk.fails = 0
             scene.signal(slot=2)
-            await asyncio.sleep(1)
+            await until(lambda: len(scene.done) == 3, within_s=1)
 
         assert [outcome for _, _, outcome in scene.done] == ["acted", "failed", "acted"]
 
@@ -96,7 +94,7 @@ def test_an_act_is_not_begun_after_the_expiry() -> None:
         scene.signal()
         scene.signal(slot=1)
         async with scene.reader(act=desk.act, act_timeout_s=60, patience_s=60):
-            await asyncio.sleep(TTL_S * 2)
+            await later(TTL_S * 2)
 
         assert scene.done == [(USER, 1, "acted"), (USER, 2, "failed")]
         assert desk.log[-1] == (USER, 2, "began")
@@ -118,9 +116,9 @@ def test_a_slow_partition_is_held_and_slows_no_other(monkeypatch: pytest.MonkeyP
                 scene.signal(slot=slot)
                 if slot % 5 == 0:
                     scene.signal(AWAY, slot=slot)
-                await asyncio.sleep(0.1)
+                await later(0.1)
                 most = max(most, reading.reader.health().waiting)
-            await asyncio.sleep(20)
+            await until(lambda: len(scene.done) == 72, within_s=20)
 
         outcomes = {user: [what for who, _, what in scene.done if who == user] for user in (USER, AWAY)}
         assert (len(outcomes[USER]), len(outcomes[AWAY])) == (60, 12)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from deployments.reader import GapKind
 from messaging.topics import SIGNALS
 from signals.reader import Verdict
+from tests.support.virtual_loop import later
 from tests.unit.reader.scene import (
     HOME,
     NEIGHBOURS,
@@ -31,11 +30,11 @@ def test_what_the_consumer_skipped_is_read_back() -> None:
         scene.claim()
         async with scene.reader() as reading:
             scene.signal()
-            await asyncio.sleep(1)
+            await later(1)
             with skipping(range(2, 5)):
                 for slot in range(1, 5):
                     scene.signal(slot=slot)
-                await asyncio.sleep(1)
+                await later(1)
 
         assert [number for _, number, _ in scene.done] == [1, 2, 3, 4, 5]
         assert [(gap.kind, gap.start, gap.stop) for gap in reading.gaps] == [(GapKind.FILLED, 2, 5)]
@@ -53,7 +52,7 @@ def test_what_the_consumer_returns_again_is_passed_over() -> None:
             async with scene.reader() as reading:
                 for slot in range(3):
                     scene.signal(slot=slot)
-                    await asyncio.sleep(1)
+                    await later(1)
                 health = reading.reader.health()
 
         assert [number for _, number, _ in scene.done] == [1, 2, 3]
@@ -71,12 +70,12 @@ def test_what_retention_removed_is_reported() -> None:
         scene.claim()
         scene.signal()
         async with scene.reader():
-            await asyncio.sleep(1)
+            await later(1)
         for slot in range(1, 5):
             scene.signal(slot=slot)
         scene.log.partition(SIGNALS.name, HOME).truncate(4)
         async with scene.reader() as reading:
-            await asyncio.sleep(1)
+            await later(1)
 
         assert [number for _, number, _ in scene.done] == [1, 4, 5]
         assert [(gap.kind, gap.start, gap.stop) for gap in reading.gaps] == [
@@ -96,7 +95,7 @@ def test_numbers_that_the_log_does_not_have_are_reported_and_the_signal_counts()
         scene.signal()
         scene.signal(slot=1, sequence=4)
         async with scene.reader() as reading:
-            await asyncio.sleep(1)
+            await later(1)
 
         assert [number for _, number, _ in scene.done] == [1, 4]
         gap = reading.gaps[0]
@@ -115,7 +114,7 @@ def test_poison_becomes_a_dead_letter_with_its_provenance_and_stops_nobody() -> 
         scene.claim()
         scene.land(USER.encode(), scene.raw(slot=1, sequence=2, epoch=old))
         scene.land(USER.encode(), scene.raw(slot=0, sequence=1))
-        await asyncio.sleep(TTL_S)
+        await later(TTL_S)
         poison = [
             scene.land(b"k" * 9, b"\xff"),
             scene.land(OTHER.encode(), scene.raw(slot=1)),
@@ -125,7 +124,7 @@ def test_poison_becomes_a_dead_letter_with_its_provenance_and_stops_nobody() -> 
         ]
         scene.signal(slot=1)
         async with scene.reader() as reading:
-            await asyncio.sleep(1)
+            await later(1)
 
         letters = [headers_of(letter) for letter in scene.letters]
         assert [int(letter["dlq-offset"]) for letter in letters] == poison
@@ -154,7 +153,7 @@ def test_a_dead_letter_that_cannot_be_written_delays_nobody_for_long() -> None:
         scene.signal()
         scene.log.faults.refuse = 1.0
         async with scene.reader() as reading:
-            await asyncio.sleep(TTL_S - 1)
+            await later(TTL_S - 1)
             health = reading.reader.health()
 
         assert scene.done == [(USER, 1, "acted")]

@@ -12,6 +12,7 @@ from deployments.reader import MemoryEffects, Settled
 from messaging.topics import SIGNALS
 from models.errors import TopicMismatch
 from signals.reader import Verdict
+from tests.support.virtual_loop import later
 from tests.unit.reader.scene import (
     AWAY,
     HOME,
@@ -38,7 +39,7 @@ def test_every_users_signals_have_their_effect_in_order() -> None:
                 scene.signal(USER, slot=slot)
                 scene.signal(OTHER, slot=slot)
                 scene.beat()
-            await asyncio.sleep(1)
+            await later(1)
             health = reading.reader.health()
 
         assert scene.done == [(user, n, "acted") for n in (1, 2, 3) for user in (USER, OTHER)]
@@ -58,7 +59,7 @@ def test_only_the_services_own_users_are_acted_for() -> None:
         scene.signal(USER)
         scene.signal(OTHER)
         async with scene.reader(users={OTHER}):
-            await asyncio.sleep(1)
+            await later(1)
 
         assert scene.done == [(OTHER, 1, "acted")]
 
@@ -76,7 +77,7 @@ def test_a_zombies_signals_have_no_effect() -> None:
         scene.land(USER.encode(), scene.raw(slot=1, sequence=2, epoch=old))
         scene.signal(slot=1)
         async with scene.reader() as reading:
-            await asyncio.sleep(1)
+            await later(1)
 
         assert scene.done == [(USER, 1, "acted"), (USER, 2, "acted")]
         assert reading.reader.health().verdicts[Verdict.VOID] == 1
@@ -95,9 +96,9 @@ def test_the_claims_before_the_start_are_known() -> None:
         for slot in range(300):
             scene.signal(slot=slot)
         async with scene.reader(start="latest") as reading:
-            await asyncio.sleep(1)
+            await later(1)
             scene.land(USER.encode(), scene.raw(slot=301, sequence=301, epoch=old))
-            await asyncio.sleep(1)
+            await later(1)
 
         assert scene.done == []
         assert reading.reader.health().verdicts == {Verdict.VOID: 1}
@@ -114,11 +115,11 @@ def test_the_claims_before_a_restart_are_known() -> None:
         scene.signal()
         scene.claim()
         async with scene.reader():
-            await asyncio.sleep(1)
+            await later(1)
         for slot in range(1, 3):
             scene.land(USER.encode(), scene.raw(slot=slot, sequence=1 + slot, epoch=old))
             async with scene.reader() as reading:
-                await asyncio.sleep(1)
+                await later(1)
             assert reading.reader.health().verdicts == {Verdict.VOID: 1}
 
         assert scene.done == [(USER, 1, "acted")]
@@ -133,10 +134,10 @@ def test_an_expiry_fires_once_also_across_restarts() -> None:
         scene = Scene()
         scene.claim()
         scene.signal()
-        await asyncio.sleep(TTL_S)
+        await later(TTL_S)
         for _ in range(3):
             async with scene.reader():
-                await asyncio.sleep(1)
+                await later(1)
         scene.signal(slot=1, sequence=1)
 
         assert scene.done == [(USER, 1, "expired")]
@@ -154,9 +155,9 @@ def test_a_signal_that_expires_while_the_store_is_away_is_not_acted_on() -> None
         scene.signal()
         store.away = True
         async with scene.reader():
-            await asyncio.sleep(TTL_S + 1)
+            await later(TTL_S + 1)
             store.away = False
-            await asyncio.sleep(1)
+            await later(1)
 
         assert store.asked > 10
         assert scene.done == [(USER, 1, "expired")]
@@ -175,7 +176,7 @@ def test_a_signal_from_the_future_is_not_acted_on() -> None:
         times = {name: body[name] + ahead_ns for name in ("generated_ns", "expires_ns")}
         scene.land(USER.encode(), orjson.dumps({**body, **times}))
         async with scene.reader():
-            await asyncio.sleep(1)
+            await later(1)
 
         assert scene.done == [(USER, 1, "failed")]
         assert isinstance(scene.store, MemoryEffects)
@@ -198,15 +199,15 @@ def test_readers_that_crash_anywhere_do_everything_once(seed: int) -> None:
                 for user in (USER, OTHER):
                     scene.signal(user, slot=slot)
                     written.append((user, scene.sequences[user], "acted"))
-                await asyncio.sleep(rng.uniform(0, 0.1))
+                await later(rng.uniform(0, 0.1))
 
         writing = asyncio.create_task(write())
         while not writing.done():
             async with scene.reader(chunk=rng.randint(1, 5), waiting=rng.randint(1, 9)) as reading:
-                await asyncio.sleep(rng.uniform(0, 0.5))
+                await later(rng.uniform(0, 0.5))
                 reading.process.crash()
         async with scene.reader():
-            await asyncio.sleep(2)
+            await later(2)
 
         assert scene.done == written
 
@@ -222,8 +223,8 @@ def test_two_readers_of_one_partition_do_everything_once() -> None:
         async with scene.reader(name="one") as one, scene.reader(name="two") as two:
             for slot in range(40):
                 scene.signal(slot=slot)
-                await asyncio.sleep(0.3)
-            await asyncio.sleep(2)
+                await later(0.3)
+            await later(2)
             taken_over = [reading.reader.health().taken_over for reading in (one, two)]
 
         assert scene.done == [(USER, n, "acted") for n in range(1, 41)]
@@ -241,19 +242,19 @@ def test_readers_of_a_group_share_the_partitions_and_hand_over() -> None:
             scene.claim(partition)
         scene.epoch = 0
         async with scene.reader(name="desk", partitions=None) as first:
-            await asyncio.sleep(2)
+            await later(2)
             alone = first.reader.health().partitions
             async with scene.reader(name="desk", partitions=None) as second:
-                await asyncio.sleep(3)
+                await later(3)
                 shared = [reading.reader.health().partitions for reading in (first, second)]
                 scene.signal(USER)
                 scene.signal(AWAY)
-                await asyncio.sleep(1)
+                await later(1)
                 first.process.crash()
-                await asyncio.sleep(10)
+                await later(10)
                 scene.signal(USER, slot=1)
                 scene.signal(AWAY, slot=1)
-                await asyncio.sleep(1)
+                await later(1)
                 rest = second.reader.health().partitions
 
         assert (len(alone), sum(map(len, shared)), len(rest)) == (24, 24, 24)
@@ -286,15 +287,15 @@ def test_an_outage_of_the_broker_is_waited_out() -> None:
         scene.claim()
         async with scene.reader():
             scene.signal()
-            await asyncio.sleep(1)
+            await later(1)
             scene.log.cut("desk")
             scene.signal(slot=1)
-            await asyncio.sleep(60)
+            await later(60)
             scene.log.mend("desk")
-            await asyncio.sleep(30)
+            await later(30)
             scene.signal(slot=2)
             scene.signal(slot=3)
-            await asyncio.sleep(2)
+            await later(2)
 
         assert [number for _, number, _ in scene.done] == [1, 2, 3, 4]
 

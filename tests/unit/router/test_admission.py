@@ -15,7 +15,7 @@ from models.request import Priority, Requirements
 from models.task import DataSize
 from routing.protection.admission import AdmissionConfig
 from routing.protection.places import PlacesConfig, Usage
-from tests.support.virtual_loop import run_virtual
+from tests.support.virtual_loop import later, run_virtual
 
 CONFIG = AdmissionConfig(critical_share=0.0, max_waiting=8)
 PLACES = PlacesConfig(smoothing=0.3)
@@ -49,7 +49,7 @@ class House:
         """One request from its arrival to its answer or refusal."""
         try:
             async with self.door.admitted(asked(deadline_ms, priority)):
-                await asyncio.sleep(takes_ms / 1e3)
+                await later(takes_ms / 1e3)
                 self.answered[name] = now_ns() // 1_000_000
         except Shed as refusal:
             self.refused[name] = refusal
@@ -112,7 +112,7 @@ def test_cancelled_while_waiting_leaves_the_queue() -> None:
     async def scene(house: House) -> None:
         hog = asyncio.create_task(house.ask("hog", deadline_ms=9000))
         gone = asyncio.create_task(house.ask("gone", deadline_ms=9000))
-        await asyncio.sleep(0.01)
+        await later(0.01)
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)
         await house.ask("next", deadline_ms=9000)
@@ -129,7 +129,7 @@ def test_cancelled_in_the_moment_of_its_turn_gives_its_place_to_the_next() -> No
         async with door.admitted(asked(9000)):
             gone = asyncio.create_task(house.ask("gone", deadline_ms=9000))
             waits = asyncio.create_task(house.ask("waits", deadline_ms=9000))
-            await asyncio.sleep(0.01)
+            await later(0.01)
         gone.cancel()
         await asyncio.gather(gone, waits, return_exceptions=True)
 
@@ -148,7 +148,7 @@ def test_what_goes_wrong_inside_frees_the_place(error: type[Exception], learned_
 
     async def failing(door: AdmissionDoor) -> None:
         async with door.admitted(asked(9000)):
-            await asyncio.sleep(0.1)
+            await later(0.1)
             raise error("x")
 
     assert played(1, scene).answered == {"next": 200}
@@ -159,7 +159,7 @@ def test_places_follow_the_slots_there_are() -> None:
 
     async def scene(house: House) -> None:
         first = [asyncio.create_task(house.ask(f"{i}", deadline_ms=9000, takes_ms=300)) for i in range(3)]
-        await asyncio.sleep(0.1)
+        await later(0.1)
         house.slots = 9
         await house.ask("more", deadline_ms=9000, takes_ms=300)
         await asyncio.gather(*first)

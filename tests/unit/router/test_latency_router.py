@@ -12,7 +12,7 @@ from ray.serve.exceptions import RequestCancelledError
 
 from deployments.router.latency_router import LatencyRouter, _actor_end, _grpc_end, _watch_reader
 from routing.ticketless.choice import CallEnd
-from tests.support.virtual_loop import run_virtual
+from tests.support.virtual_loop import later, run_virtual
 
 ADMITTED, TURNED_AWAY = SimpleNamespace(accepted=True), SimpleNamespace(accepted=False)
 
@@ -158,10 +158,10 @@ class TestWaiting:
             waiting["a"].cancel()
             await asyncio.sleep(0)
             assert router._wake_one()
-            await asyncio.sleep(0.01)
+            await later(0.01)
             assert router._wake_one()
             assert not router._wake_one()
-            await asyncio.sleep(0.01)
+            await later(0.01)
             return woken
 
         assert run_virtual(order()) == ["b", "c"]

@@ -15,7 +15,7 @@ from deployments.router.replies import Reply
 from models.decision import Ticket
 from models.errors import ReplicaLost, TicketRefused
 from models.forecast import InferCall, InferReply, LoadReport
-from tests.support.virtual_loop import run_virtual
+from tests.support.virtual_loop import later, run_virtual
 from tests.unit.execution.doubles import a_call, a_forecast, a_ticket
 
 ONE_CALL = a_call().nbytes
@@ -54,7 +54,7 @@ class FakeResponses:
     asked: list[float]
 
     async def reply(self) -> list[Reply]:
-        await asyncio.sleep(1.0)
+        await later(1.0)
         if self.pools.error:
             raise self.pools.error
         return [InferReply([a_forecast(first, 0.9)], "a", "c", 0, 0, LOAD) for first in self.asked]
@@ -161,7 +161,7 @@ def test_one_that_gives_up_leaves_the_others_alone() -> None:
     async def main() -> list[float]:
         outbox = an_outbox(pools)
         calls = [asyncio.create_task(asked(outbox, float(number))) for number in range(3)]
-        await asyncio.sleep(0.5)
+        await later(0.5)
         calls[1].cancel()
         await asyncio.wait([calls[1]])
         assert asyncio.get_running_loop().time() == 0.5
@@ -179,7 +179,7 @@ def test_when_all_give_up_it_is_stopped_where_it_runs(count: int) -> None:
     async def main() -> None:
         outbox = an_outbox(pools)
         calls = [asyncio.create_task(asked(outbox, float(number))) for number in range(count)]
-        await asyncio.sleep(0.5)
+        await later(0.5)
         for call in calls:
             call.cancel()
         await asyncio.wait(calls)

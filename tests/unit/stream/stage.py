@@ -62,9 +62,10 @@ class Stage:
         self.follower = Follower(bus, self.switchboard, rng=Random(2))
         store = MemoryFastStore(self.clock)
         tiers = load_tiers(TIERS)
+        limiter = RateLimiter(tiers, shared=store, local=MemoryFastStore(self.clock), gateways=1)
         sources = Sources(self.follower, UserSignals(bus, SignalMarks(bus)), Random(3), page=7)
         self.app = StreamApp(
-            Entrance(self.tokens, RateLimiter(tiers, shared=store, local=store, gateways=1), self.clock),
+            Entrance(self.tokens, limiter, self.clock),
             SocketLimits(tiers, replicas=1),
             self.switchboard,
             Tools(sources, self.tokens, self.meter, self.clock, SessionConfig(**{"beat_s": 2.0, **config})),

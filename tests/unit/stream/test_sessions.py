@@ -17,7 +17,7 @@ def test_a_beat_comes_every_few_seconds_with_the_last_sequence() -> None:
     async def story(stage: Stage) -> list[tuple[int, float]]:
         client = stage.open("since_seq=0")
         stage.signal(1)
-        for _ in range(10):
+        for _ in range(11):
             await later(1)
             stage.owner_beats()
         beats = client.notes("beat")
