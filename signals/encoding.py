@@ -6,7 +6,7 @@ tests parse what is rendered here for any ids. Control records are rare, and enc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -113,10 +113,15 @@ class BatchBody:
         self._head = head
         self.shared_bytes = len(head) + _UNSHARED
 
-    def render(self, subscriber: Subscriber, sequence: int, outcome: Outcome) -> bytes:
-        """The signal of one subscriber."""
-        delivery_id = self._body.delivery_id(subscriber).encode()
-        return b"".join((self._head, delivery_id, subscriber.identity, b"%d" % sequence, outcome.ending))
+    def render(
+        self, subscribers: Sequence[Subscriber], sequences: Sequence[int], outcomes: Sequence[Outcome]
+    ) -> list[bytes]:
+        """The signals of the subscribers, in their order."""
+        head, join, delivery_id = self._head, b"".join, self._body.delivery_id
+        return [
+            join((head, delivery_id(one).encode(), one.identity, b"%d" % sequence, outcome.ending))
+            for one, sequence, outcome in zip(subscribers, sequences, outcomes, strict=True)
+        ]
 
 
 def _shared(

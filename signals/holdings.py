@@ -7,7 +7,7 @@ like the sequences. It knows what was asked, not what a broker did.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from models.signal import Kind
@@ -28,14 +28,13 @@ def subscription_key(account: str, strategy: str, symbol: str) -> str:
 
 
 class Asked(NamedTuple):
-    """That an account was asked to hold `target` of `symbol`; 0 closes. `limited` is its subscription and the
-    limit per minute, if it has one.
+    """What accounts were asked to hold of a symbol, by account; 0 closes. `limited` are the subscriptions of
+    those that have a limit per minute, and the limits.
     """
 
-    account: str
     symbol: str
-    target: float
-    limited: tuple[str, int] | None
+    targets: Mapping[str, float]
+    limited: Sequence[tuple[str, int]] = ()
 
 
 class Holdings:
@@ -77,14 +76,12 @@ class Holdings:
         times = self._times(subscription)[-limit:]
         return len(times) == limit and now_ns - times[0] < _MINUTE_NS
 
-    def ask(self, asked: Iterable[Asked], at_ns: int) -> None:
+    def ask(self, asked: Asked, at_ns: int) -> None:
         """These signals are valid; `at_ns` is when their slot was answered."""
-        for account, symbol, target, limited in asked:
-            self._held.setdefault(symbol, {})[account] = target
-            if limited:
-                subscription, limit = limited
-                times = (*self._times(subscription), at_ns)[-limit:]
-                self._acted[subscription] = deque(times, limit)
+        self._held.setdefault(asked.symbol, {}).update(asked.targets)
+        for subscription, limit in asked.limited:
+            times = (*self._times(subscription), at_ns)[-limit:]
+            self._acted[subscription] = deque(times, limit)
 
     @property
     def held(self) -> dict[str, dict[str, float]]:

@@ -31,7 +31,7 @@ class Batch:
     subscription_offset: int
     records: Sequence[Record]
     sequences: Mapping[str, int]
-    asked: Sequence[Asked]
+    asked: Asked
     kinds: Mapping[str, int]
     deliveries: frozenset[str]
 
@@ -79,7 +79,6 @@ class _Written:
 
     records: list[Record] = field(default_factory=list)
     sequences: dict[str, int] = field(default_factory=dict)
-    asked: list[Asked] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ class Renderer:
             subscription_offset=self.subscription_offset,
             records=written.records,
             sequences=written.sequences,
-            asked=written.asked,
+            asked=self._asked(subscribers, outcomes),
             kinds=Counter(outcome.kind for outcome in outcomes),
             deliveries=frozenset() if whole else frozenset(map(self.body.delivery_id, subscribers)),
         )
@@ -160,16 +159,23 @@ class Renderer:
         written: _Written,
     ) -> None:
         """The hot path: a few microseconds a user."""
-        issued, ahead, last, symbol = (
-            written.sequences,
-            self.ahead,
-            self.sequences,
-            self.entry.owed.slot.symbol,
-        )
-        for one, outcome in zip(subscribers, outcomes, strict=True):
+        issued, ahead, last = written.sequences, self.ahead, self.sequences
+        sequences = []
+        for one in subscribers:
             user = one.user_id
-            sequence = issued[user] = (issued.get(user) or ahead.get(user) or last.get(user, 0)) + 1
-            written.records.append(Record(one.key, head.render(one, sequence, outcome)))
-            if outcome.holds is not None:
-                rate = one.limits.rate if one.limits else None
-                written.asked.append(Asked(one.account, symbol, outcome.holds, rate))
+            issued[user] = sequence = (issued.get(user) or ahead.get(user) or last.get(user, 0)) + 1
+            sequences.append(sequence)
+        values = head.render(subscribers, sequences, outcomes)
+        written.records += [Record(one.key, value) for one, value in zip(subscribers, values, strict=True)]
+
+    def _asked(self, subscribers: Sequence[Subscriber], outcomes: Sequence[Outcome]) -> Asked:
+        asked = [
+            (one, outcome.holds)
+            for one, outcome in zip(subscribers, outcomes, strict=True)
+            if outcome.holds is not None
+        ]
+        return Asked(
+            self.entry.owed.slot.symbol,
+            targets={one.account: holds for one, holds in asked},
+            limited=[one.limits.rate for one, _ in asked if one.limits and one.limits.rate],
+        )

@@ -89,7 +89,9 @@ class Packer:
                 return parcel
 
     def fitting(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
-        """The first parcels, as many as fit one append whole."""
+        """The first parcels, as many as fit one append whole; a single one was made to."""
+        if len(parcels) == 1:
+            return parcels
         room = self._lease.fits([record for parcel in parcels for record in parcel.records])
         count = 0
         for parcel in parcels:

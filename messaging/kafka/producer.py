@@ -154,12 +154,11 @@ def batch_of(producer: BatchMaker, records: Sequence[Record]) -> Any:
     """
     if not records:
         raise AppendNotSent("there was no record to append")
-    large = sum(len(record.value or b"") for record in records) >= COMPRESS_FROM
+    large = sum([len(value) for _, value, _ in records if value]) >= COMPRESS_FROM
     batch = producer.create_batch() if large else BatchBuilder(MAX_BATCH_BYTES, _PLAIN)
-    now_ms = time.time_ns() // 1_000_000
-    for record in records:
-        headers = list(record.headers)
-        if batch.append(timestamp=now_ms, key=record.key, value=record.value, headers=headers) is None:
+    append, now_ms = batch.append, time.time_ns() // 1_000_000
+    for key, value, headers in records:
+        if append(timestamp=now_ms, key=key, value=value, headers=list(headers)) is None:
             raise AppendNotSent(f"{len(records)} records are too large for one batch; ask `fits` first")
     batch.close()
     return batch

@@ -57,5 +57,5 @@ class SignalHead(Frozen):
         if not asks(self.kind):
             return None
         account, limit = account_key(self.user_id, self.account_id), self.risk.per_minute
-        limited = (subscription_key(account, self.strategy, self.symbol), limit) if limit else None
-        return Asked(account, self.symbol, self.target_fraction or 0.0, limited)
+        limited = [(subscription_key(account, self.strategy, self.symbol), limit)] if limit else []
+        return Asked(self.symbol, {account: self.target_fraction or 0.0}, limited)

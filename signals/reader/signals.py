@@ -153,7 +153,7 @@ class SignalRules:
             return SignalReading(out_of_turn, head)
         self._note_delivery(head)
         if asked := head.asked:
-            self.holdings.ask((asked,), head.generated_ns)
+            self.holdings.ask(asked, head.generated_ns)
         missed = 0 if last is None else head.sequence - last - 1
         if now_ns is not None and now_ns + head.clock_error_ns >= head.expires_ns:
             return SignalReading(Verdict.EXPIRED, head, missed=missed)

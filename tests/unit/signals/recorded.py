@@ -80,7 +80,8 @@ class Recorded:
             for symbol, one in subscribers:
                 if symbol == owed.symbol:
                     self._sequences[one.user_id] += 1
-                    value = batch.render(one, self._sequences[one.user_id], body.outcome(one.cases.flat))
+                    outcome = body.outcome(one.cases.flat)
+                    (value,) = batch.render([one], [self._sequences[one.user_id]], [outcome])
                     _append(log, partition, at_ns + 20_000_000, (one.key, value))
 
     @property

@@ -135,4 +135,4 @@ def signal_bytes(
     )
     batch = body.batch(epoch=epoch, part=part, subscription_offset=7, now_ns=NOW_NS)
     one = Subscriber.of(subscription(user_id, account_id))
-    return batch.render(one, sequence, body.outcome(one.cases.flat))
+    return batch.render([one], [sequence], [body.outcome(one.cases.flat)])[0]

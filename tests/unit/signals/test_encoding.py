@@ -31,7 +31,8 @@ def render(of: Body, user_id: str, account_id: str, *, scale: float = 1.0) -> Si
     """The rendered signal of one subscriber, parsed by the contract."""
     batch = of.batch(epoch=8, part=(2, 3), subscription_offset=99, now_ns=NOW_NS + 2)
     subscriber = Subscriber.of(subscription(user_id, account_id, scale=scale))
-    rendered = batch.render(subscriber, 12, outcome := of.outcome(subscriber.cases.flat))
+    outcome = of.outcome(subscriber.cases.flat)
+    (rendered,) = batch.render([subscriber], [12], [outcome])
     assert len(rendered) <= batch.shared_bytes + subscriber.own_bytes + len(outcome.ending)
     return Signal.model_validate_json(rendered)
 

@@ -53,7 +53,8 @@ def projected(one: Subscriber, holdings: Holdings, target: float, *, at_ns: int 
 def held(**targets: float) -> Holdings:
     """The account holds these."""
     holdings = Holdings()
-    holdings.ask([Asked(ACCOUNT, symbol, target, None) for symbol, target in targets.items()], NOW_NS)
+    for symbol, target in targets.items():
+        holdings.ask(Asked(symbol, {ACCOUNT: target}), NOW_NS)
     return holdings
 
 
@@ -123,7 +124,7 @@ def test_the_other_side_is_closed_first() -> None:
     """Long to short goes by way of nothing; the next slot may open."""
     holdings = held(EURUSD=0.4)
     first = projected(subscriber(), holdings, -0.2)
-    holdings.ask([Asked(ACCOUNT, "EURUSD", first.holds or 0.0, None)], NOW_NS)
+    holdings.ask(Asked("EURUSD", {ACCOUNT: first.holds or 0.0}), NOW_NS)
     second = projected(subscriber(), holdings, -0.2)
 
     assert (first.action.kind, first.action.direction, first.limits_hit) == (Kind.CLOSE, 0, ("close_first",))
@@ -138,8 +139,8 @@ def test_so_many_signals_a_minute_ask_for_something() -> None:
         now_ns = NOW_NS + second * SECOND
         result = projected(one, holdings, 0.5, at_ns=now_ns)
         kinds.append(result.action.kind)
-        if result.holds is not None and one.limits:
-            holdings.ask([Asked(ACCOUNT, "EURUSD", result.holds, one.limits.rate)], now_ns)
+        if result.holds is not None and one.limits and one.limits.rate:
+            holdings.ask(Asked("EURUSD", {ACCOUNT: result.holds}, [one.limits.rate]), now_ns)
 
     adjust, abstain = Kind.ADJUST, Kind.ABSTAIN
     assert kinds == [adjust, adjust, abstain, abstain, adjust, abstain, adjust]
@@ -171,7 +172,7 @@ class TestHoldings:
         """And leaves what it looks at as it was."""
         below = held(EURUSD=0.5, GBPUSD=0.1)
         view = below.above()
-        view.ask([Asked(ACCOUNT, "EURUSD", 0.0, ("s", 2)), Asked("other", "EURUSD", 0.3, None)], 7)
+        view.ask(Asked("EURUSD", {ACCOUNT: 0.0, "other": 0.3}, [("s", 2)]), 7)
 
         assert (view.holder("EURUSD")(ACCOUNT), view.holder("EURUSD")("other")) == (0.0, 0.3)
         assert view.exposure(ACCOUNT, besides="USDJPY") == pytest.approx(0.1)
@@ -195,7 +196,7 @@ class TestHoldings:
         """A checkpoint loses nothing that decides."""
         first = Holdings()
         for moment, (account, symbol, target, limited) in enumerate(asked):
-            first.ask([Asked(account, symbol, target, (account, 3) if limited else None)], moment)
+            first.ask(Asked(symbol, {account: target}, [(account, 3)] if limited else []), moment)
         again = Holdings.restored(first.held, first.acted)
 
         for account in "abc":
