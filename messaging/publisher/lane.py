@@ -1,8 +1,11 @@
 """One class of priority: a producer, what waits for it, and one batch in flight per partition.
 
-Who owns what: the lane owns its producer, a task per place that has work, and at most one task that heals. A
-caller owns its outcome until its deadline, or until it is cancelled: a record that still waits is then taken
-back, a batch that has left goes on by itself and is settled by the task of its place.
+Who owns what: the lane owns its producer, a task per batch, and at most one task that heals. A caller owns
+its outcome until its deadline, or until it is cancelled: a record that still waits is then taken back, a
+batch that has left goes on by itself and is settled by its task.
+
+A client has one produce request per broker in flight, so a batch built meanwhile would only wait, and miss
+what comes until then. Batches are therefore built when nothing is in flight, or when an answer has come.
 
 A broker's answer that leaves doubt costs a rebuild of the producer. Silence costs more: everything that waits
 is refused, and so is all that comes, until the broker answers a ping. So nobody waits for a frozen broker.
@@ -28,6 +31,8 @@ BATCH_RECORDS: Final = 500
 BATCH_BYTES: Final = 512 << 10
 """Less than a batch may hold, so that nobody waits for long behind somebody else's."""
 _PING_S: Final = 1.0
+_GATHER_S: Final = 0.005
+"""A record waits no longer for answers to others' batches: its own broker may be quicker than theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,9 @@ class Lane:
         self._acked_s = self._loop.time()
         self._rate = AckRate(self._loop.time())
         self._published = self._refused = self._unknown = 0
+        self._ready: dict[Place, None] = {}
         self._working: set[Place] = set()
+        self._gathering: asyncio.Handle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._silent = ""
         self._defect = ""
@@ -108,8 +115,10 @@ class Lane:
     async def close(self, grace_s: float) -> None:
         """Take nothing more, send what waits for `grace_s` at most, then stop hard."""
         self._closed = True
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_s)
+        end_s = self._loop.time() + grace_s
+        while (self._ready or self._tasks) and (left_s := end_s - self._loop.time()) > 0:
+            self._begin()
+            await asyncio.wait(self._tasks, timeout=left_s)
         ending = list(self._tasks)
         for task in ending:
             task.cancel()
@@ -127,21 +136,39 @@ class Lane:
         if item.size + BATCH_OVERHEAD > self._producer.producer.batch_bytes:
             raise AppendNotSent(f"a record of {item.size} bytes is too large for {place.topic}")
         self._queues.add(place, item)
-        if place not in self._working:
+        self._ready[place] = None
+        if self._gathering is None:
+            self._gather(_GATHER_S if self._working else 0.0)
+
+    def _gather(self, within_s: float) -> None:
+        """Let what comes meanwhile go together."""
+        if self._gathering:
+            self._gathering.cancel()
+        self._gathering = self._loop.call_later(within_s, self._begin)
+
+    def _begin(self) -> None:
+        """A batch for every place that has records and none in flight."""
+        if self._gathering:
+            self._gathering.cancel()
+            self._gathering = None
+        for place in [place for place in self._ready if place not in self._working]:
+            del self._ready[place]
             self._working.add(place)
             self._start(self._work(place))
 
     async def _work(self, place: Place) -> None:
-        """Send batch after batch until nothing waits. What comes meanwhile waits together."""
+        """Send a batch; then it is everybody's turn again."""
         try:
-            while True:
-                generation = await self._producer.generation()
-                batch = self._queues.take(place, records=BATCH_RECORDS, size=BATCH_BYTES)
-                if not batch:
-                    return
+            generation = await self._producer.generation()
+            batch = self._queues.take(place, records=BATCH_RECORDS, size=BATCH_BYTES)
+            if batch:
                 await self._send(place, batch, generation)
         finally:
             self._working.discard(place)
+            if self._queues.waits(place):
+                self._ready[place] = None
+            if self._ready:
+                self._gather(0.0)
 
     async def _send(self, place: Place, batch: Sequence[Pending], generation: int) -> None:
         begun_s = self._loop.time()

@@ -105,6 +105,10 @@ class TenantQueues:
             self._lines.pop(place, None)
         return taken
 
+    def waits(self, place: Place) -> bool:
+        """Whether a record waits for the place."""
+        return place in self._lines
+
     def take_all(self) -> list[Pending]:
         """Everything that waits, for one who gives up on it; what is in flight stays."""
         waiting = [item for lines in self._lines.values() for line in lines.values() for item in line]

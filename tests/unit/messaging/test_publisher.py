@@ -21,6 +21,7 @@ from tests.support.virtual_loop import later, run_virtual
 T = TypeVar("T")
 TOPIC = "t"
 HERE = Place(TOPIC, 0)
+ELSEWHERE = Place(TOPIC, 1)
 NOW_NS = 1_795_000_000_000_000_000
 
 
@@ -32,9 +33,11 @@ class Stage:
         self.bus = bus
         self.publisher = publisher
 
-    async def publish(self, value: str, *, tenant: str = "acme", timeout_s: float = 2.0) -> int:
+    async def publish(
+        self, value: str, *, tenant: str = "acme", timeout_s: float = 2.0, place: Place = HERE
+    ) -> int:
         record = Record(value.encode(), b"")
-        return await self.publisher.publish(tenant, HERE, record, timeout_s=timeout_s)
+        return await self.publisher.publish(tenant, place, record, timeout_s=timeout_s)
 
     def start(self, value: str, *, tenant: str = "acme", timeout_s: float = 2.0) -> asyncio.Task[int]:
         return asyncio.create_task(self.publish(value, tenant=tenant, timeout_s=timeout_s))
@@ -80,6 +83,60 @@ def test_what_waits_goes_together_and_in_order() -> None:
     assert offsets == list(range(100))
     assert keys == sorted(keys)
     assert took_s < 0.1
+
+
+def test_what_comes_while_another_place_is_in_flight_goes_together() -> None:
+    """A batch is built when it can leave, so five records that come one after the other are one batch."""
+
+    async def story(stage: Stage) -> set[float]:
+        stage.log.faults.delay_s = (0.002, 0.002)
+        first = stage.start("first")
+
+        async def after(wait_s: float) -> float:
+            await later(wait_s)
+            await stage.publish(f"{wait_s}", place=ELSEWHERE)
+            return now()
+
+        times = await asyncio.gather(*(after(0.0007 * number) for number in range(1, 6)))
+        await first
+        return set(times)
+
+    assert len(play(story)) == 1
+
+
+def test_a_slow_broker_holds_up_its_own_partitions_only() -> None:
+    """Its answer is out for a second; what goes elsewhere waits for a few milliseconds."""
+
+    async def story(stage: Stage) -> tuple[float, bool]:
+        stage.log.faults.delay_s = (0.5, 0.5)
+        slow = stage.start("slow")
+        await later(0.1)
+        stage.log.faults.delay_s = (0.001, 0.001)
+        asked_s = now()
+        await stage.publish("quick", place=ELSEWHERE)
+        return now() - asked_s, slow.done()
+
+    took_s, slow_done = play(story)
+    assert took_s < 0.01
+    assert not slow_done
+
+
+def test_closing_sends_what_waits_behind_others() -> None:
+    """Also what was given no batch yet, because another one is out."""
+
+    async def story(stage: Stage) -> tuple[list[str], list[str]]:
+        first = stage.start("first")
+        await later(0.001)
+        rest = [
+            asyncio.create_task(stage.publish(name, place=place))
+            for name, place in (("behind", HERE), ("other", ELSEWHERE))
+        ]
+        await later(0.001)
+        await stage.publisher.close()
+        await asyncio.gather(first, *rest)
+        return stage.keys(), stage.keys(ELSEWHERE.partition)
+
+    assert play(story) == (["first", "behind"], ["other"])
 
 
 def test_an_outcome_comes_by_its_own_deadline() -> None:
