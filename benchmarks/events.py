@@ -50,7 +50,7 @@ class Series:
 
 def run(report: Report) -> None:
     """Blocks of ours and of the peer in turn, so that whatever disturbs the machine disturbs them alike."""
-    with broker() as (kafka, _):
+    with broker(apart=True) as (kafka, _):
         asyncio.run(_measure(report, kafka))
 
 

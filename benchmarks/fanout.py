@@ -122,7 +122,7 @@ class Driver:
 
 def run(report: Report) -> None:
     """Blocks of ours and of the peers in turn, so that whatever disturbs the machine disturbs them alike."""
-    with broker() as (kafka, scratch):
+    with broker(apart=True) as (kafka, scratch):
         asyncio.run(_measure(report, kafka, scratch))
 
 
