@@ -26,7 +26,7 @@ from tests.support.arrivals import next_arrival
 from tests.support.eventually import eventually
 from tests.support.hub_run import Load, Playback, asked, audited, ledger_of, played, subscribed
 from tests.support.processes import command_of
-from tests.support.scene.timeline import Timeline, arrivals, schedule
+from tests.support.scene.timeline import Arrival, Timeline, arrivals, schedule
 
 pytestmark = [pytest.mark.chaos, pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -40,6 +40,8 @@ QUIET_S: Final = 15.0
 FLOODERS: Final = 12
 ANSWERED_S: Final = 2.5
 """The deadline that the callers ask for, and the way there and back on a busy machine."""
+STUCK: Final = 2
+"""Requests that may be with a replica when it freezes, and find no second one before their deadline."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,13 @@ def own_hub(tmp_path: Path) -> Iterator[UpHub]:
 async def test_what_is_around_the_signal_path_costs_no_signal(
     own_hub: UpHub, tell: Callable[[str], None]
 ) -> None:
-    """Ledger clean over all of it, nobody's request fails but the flooder's, signals are in time."""
+    """Ledger clean over all of it, signals are in time, and no request fails but the flooder's and those that
+    a frozen replica holds.
+    """
     hub = own_hub
     subscribed(hub, USERS, *(f"{PATIENT.ref}/{symbol}" for symbol in PATIENT.symbols))
     with audited(hub, PLAYBACK) as reader, played(hub, PLAYBACK) as playing:
+        await eventually(lambda: _signals_flow(hub), 90)
         async with asked(hub) as load:
             past = [await _happened(hub, step) for step in STEPS]
         assert playing.wait(timeout=PLAYBACK.seconds) == 0
@@ -139,7 +144,8 @@ async def test_what_is_around_the_signal_path_costs_no_signal(
 
     assert ledger["clean"], "\n".join(ledger["lines"])
     statuses = Counter(one.status for one in load.answers)
-    assert set(statuses) == {"200"}, statuses
+    assert set(statuses) <= {"200", "504"}, statuses
+    assert statuses["504"] <= STUCK, statuses
     slow = [one.took_s for one in load.answers if one.took_s > ANSWERED_S]
     assert not slow, slow
     for one in past:
@@ -163,14 +169,22 @@ def _unwell(hub: UpHub) -> str:
     return ", ".join(bad) or "all ok"
 
 
+async def _signals_flow(hub: UpHub) -> bool:
+    """Windows have been filled, and users have had their first signals."""
+    return bool(await _arrived(hub))
+
+
 async def _timeline(hub: UpHub) -> Timeline:
+    found = await _arrived(hub)
+    return Timeline(found, USERS, schedule(found, speed=PLAYBACK.speed), PATIENT.ttl_ms)
+
+
+async def _arrived(hub: UpHub) -> list[Arrival]:
     bus = await open_bus(KafkaConfig(bootstrap=hub.address.kafka), client_id="timeline")
     try:
-        found = await arrivals(bus)
+        return await arrivals(bus)
     finally:
         await bus.close()
-    due_ms = schedule(found, speed=PLAYBACK.speed)
-    return Timeline(found, USERS, due_ms, PATIENT.ttl_ms)
 
 
 def _available(past: Past, timeline: Timeline) -> float:
