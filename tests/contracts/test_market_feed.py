@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import re
@@ -23,15 +24,16 @@ from messaging.connect import open_feed
 from messaging.memory import MemoryFeed, MemoryMarket, Process
 from messaging.nats import NatsFeed
 from messaging.ports import MarketFeed
-from messaging.subjects import BARS_STREAM, TICKS_STREAM
+from messaging.subjects import BARS_KEPT, BARS_STREAM, TICKS_STREAM
 from models.errors import BrokerUnavailable, TopicMismatch
 from models.market import Tick
 from serve_app.servers.bundled import nats
 from serve_app.servers.ports import free_ports
 from serve_app.servers.process import ServerProcess
-from tests.contracts.market_feed import MarketFeedContract, clock, following, take, tick
+from tests.contracts.market_feed import MarketFeedContract, bar, clock, following, take, tick
 from tests.support.eventually import eventually
 
+KILLS = 50
 CONTRACT = Path(__file__).parents[2] / "docs" / "nats-tick-contract.md"
 
 
@@ -253,3 +255,56 @@ def _python_example(markdown: str) -> str:
     found = re.search(r"```python\n(.*?)```", markdown, re.DOTALL)
     assert found, "the contract has no example"
     return found[1]
+
+
+@pytest.mark.nats
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+async def test_what_was_acknowledged_survives_fifty_kills(tmp_path: Path) -> None:
+    """Scorecard R16: the server is killed at a random moment while bars are stored; all it acknowledged are
+    there afterwards.
+    """
+    process, rng = nats(tmp_path), random.Random(16)
+    stored: dict[str, list[int]] = {}
+    process.start()
+    try:
+        for number in range(KILLS):
+            await asyncio.to_thread(process.wait_ready)
+            symbol = f"KILLED{number:02}"
+            stored[symbol] = await _stored_until_killed(process, symbol, after_s=rng.uniform(0, 0.1))
+            process.start()
+        await asyncio.to_thread(process.wait_ready)
+        found = await _found(process, list(stored))
+    finally:
+        process.stop()
+
+    lost = {symbol: set(acked) - found[symbol] for symbol, acked in stored.items()}
+    assert sum(map(len, stored.values())) > 10 * KILLS
+    assert not any(lost.values()), lost
+
+
+async def _stored_until_killed(process: ServerProcess, symbol: str, *, after_s: float) -> list[int]:
+    """The bars that were acknowledged before the server died."""
+    config = NatsConfig(servers=(f"nats://{process.address}",), request_timeout_s=0.2)
+    feed, acked, last = NatsFeed(config, "writer"), [], 0
+    await feed.start()
+    asyncio.get_running_loop().call_later(after_s, process.kill)
+    try:
+        for close_ms in itertools.count(1000, 1000):
+            last = await feed.put_bar(bar(symbol, close_ms), after=last)
+            acked.append(close_ms)
+    except BrokerUnavailable:
+        return acked[-BARS_KEPT:]
+    finally:
+        await feed.close()
+    raise AssertionError("the server was never killed")
+
+
+async def _found(process: ServerProcess, symbols: list[str]) -> dict[str, set[int]]:
+    feed = NatsFeed(Server(process).config, "reader")
+    await feed.start()
+    try:
+        read = {symbol: await feed.bars(symbol, 1000, limit=BARS_KEPT + 1) for symbol in symbols}
+    finally:
+        await feed.close()
+    return {symbol: {one.close_ms for one in bars} for symbol, (bars, _) in read.items()}
