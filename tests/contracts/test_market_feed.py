@@ -30,10 +30,13 @@ from models.market import Tick
 from serve_app.servers.bundled import nats
 from serve_app.servers.ports import free_ports
 from serve_app.servers.process import ServerProcess
-from tests.contracts.market_feed import MarketFeedContract, bar, clock, following, take, tick
+from signals.ticks import TickSequence
+from tests.contracts.market_feed import Item, MarketFeedContract, bar, clock, following, take, tick
+from tests.support.arrivals import next_arrival
 from tests.support.eventually import eventually
 
 KILLS = 50
+BETWEEN_TICKS_S = 0.0005
 CONTRACT = Path(__file__).parents[2] / "docs" / "nats-tick-contract.md"
 
 
@@ -164,6 +167,24 @@ class TestNatsFeed(MarketFeedContract):
         finally:
             market.process.thaw()
         await eventually(lambda: _pings(feed))
+
+    async def test_every_gap_is_counted(self, market: Server, feed: NatsFeed, other: NatsFeed) -> None:
+        """Scorecard R15: with the server killed in mid-stream, what was numbered and did not come is what is
+        counted as missing: one gap, nothing late and nothing twice.
+        """
+        came, seen = list[int](), TickSequence()
+        async with following(other, ["EURUSD"], since_ms=0) as stream:
+            numbers = itertools.count(1)
+            publishing = asyncio.create_task(_numbered(feed, numbers))
+            await _observe(stream, came, seen, more=200)
+            async with market.away():
+                await eventually(lambda: _refused(feed))
+            await _observe(stream, came, seen, more=200)
+            publishing.cancel()
+
+        lost = sorted(set(range(1, came[-1] + 1)) - set(came))
+        assert lost == list(range(lost[0], lost[-1] + 1))
+        assert (seen.missing, seen.late, seen.duplicates) == (len(lost), 0, 0)
 
     async def test_a_slow_follower_loses_nothing(self, feed: NatsFeed, other: NatsFeed) -> None:
         """Thousands of ticks while nobody takes any: all arrive, once and in order."""
@@ -298,6 +319,29 @@ async def _stored_until_killed(process: ServerProcess, symbol: str, *, after_s: 
     finally:
         await feed.close()
     raise AssertionError("the server was never killed")
+
+
+async def _numbered(feed: NatsFeed, numbers: Iterator[int]) -> None:
+    """Send ticks on and on; a number that could not be sent is gone."""
+    for number in numbers:
+        with suppress(BrokerUnavailable):
+            await feed.publish_tick(tick("EURUSD", number))
+        await next_arrival(1 / BETWEEN_TICKS_S)
+
+
+async def _observe(stream: AsyncIterator[Item], came: list[int], seen: TickSequence, *, more: int) -> None:
+    for item in await take(stream, more):
+        assert isinstance(item, Tick)
+        came.append(item.seq)
+        seen.observe(item.session, item.seq)
+
+
+async def _refused(feed: NatsFeed) -> bool:
+    try:
+        await feed.ping(timeout_s=0.2)
+    except BrokerUnavailable:
+        return True
+    return False
 
 
 async def _found(process: ServerProcess, symbols: list[str]) -> dict[str, set[int]]:
