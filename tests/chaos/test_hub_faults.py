@@ -6,13 +6,14 @@ import asyncio
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import pytest
 
@@ -40,17 +41,30 @@ QUIET_S: Final = 15.0
 FLOODERS: Final = 12
 ANSWERED_S: Final = 2.5
 """The deadline that the callers ask for, and the way there and back on a busy machine."""
+HALTED: Final = USERS[0]
+HALTED_S: Final = 7.0
+OBEYED_NS: Final = 100_000_000
 STUCK: Final = 2
 """Requests that may be with a replica when it freezes, and find no second one before their deadline."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A fault that lasts a while, and the share of the signals due meanwhile that must come in time."""
+    """A fault that lasts a while, the share of the signals due meanwhile that must come in time, and whether
+    a user is halted in the middle of it.
+    """
 
     name: str
     script: Callable[[UpHub], Awaitable[None]]
     available: float
+    halts: bool = False
+
+
+class Span(NamedTuple):
+    """From when a halt was acknowledged until it was taken back."""
+
+    from_ns: int
+    to_ns: int
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,7 @@ class Past:
     from_ns: int
     to_ns: int
     unwell: str
+    halted: Span | None
 
 
 async def _replica_frozen(hub: UpHub) -> None:
@@ -109,8 +124,8 @@ async def _tenant_floods(hub: UpHub) -> None:
 
 STEPS: Final = (
     Step("inference replica frozen 20 s", _replica_frozen, available=0.95),
-    Step("Serve controller killed", _controller_killed, available=0.95),
-    Step("Valkey frozen 15 s", _valkey_frozen, available=0.95),
+    Step("Serve controller killed", _controller_killed, available=0.95, halts=True),
+    Step("Valkey frozen 15 s", _valkey_frozen, available=0.95, halts=True),
     Step("one tenant floods for 20 s", _tenant_floods, available=0.95),
     Step("Valkey killed, back after 15 s", _valkey_killed, available=0.95),
 )
@@ -150,16 +165,41 @@ async def test_what_is_around_the_signal_path_costs_no_signal(
     assert not slow, slow
     for one in past:
         assert _available(one, timeline) >= one.step.available, rows
+        if one.halted:
+            asked_for = _who_asked(timeline, one.halted)
+            assert asked_for, f"{one.step.name}: nobody was asked for anything, so the halt proved nothing"
+            assert HALTED not in asked_for, one.step.name
 
 
 async def _happened(hub: UpHub, step: Step) -> Past:
     await _wait(QUIET_S)
     from_ns = time.time_ns()
     happening = asyncio.ensure_future(step.script(hub))
+    await asyncio.wait({happening}, timeout=1)
+    halted = await asyncio.to_thread(_halted, hub) if step.halts else None
     await asyncio.wait({happening}, timeout=5)
     unwell = await asyncio.to_thread(_unwell, hub)
     await happening
-    return Past(step, from_ns, time.time_ns(), unwell)
+    return Past(step, from_ns, time.time_ns(), unwell, halted)
+
+
+def _halted(hub: UpHub) -> Span:
+    """A user is halted for a while, by whoever answers."""
+    halt = f"/api/v1/halts/user/{HALTED}"
+    with hub.client("operator", admin=True) as operator:
+        operator.call("PUT", halt, body={"reason": "a rehearsal"})
+        from_ns = time.time_ns()
+        threading.Event().wait(HALTED_S)
+        to_ns = time.time_ns()
+        operator.call("DELETE", halt)
+    return Span(from_ns, to_ns)
+
+
+def _who_asked(timeline: Timeline, halted: Span) -> set[str]:
+    """Users whose signals asked for anything from a tenth of a second after the halt on."""
+    since_ns = halted.from_ns + OBEYED_NS
+    there = [one for one in timeline.arrivals if since_ns < one.projected_ns < halted.to_ns]
+    return {one.user for one in there if one.asks}
 
 
 def _unwell(hub: UpHub) -> str:

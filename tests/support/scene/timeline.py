@@ -18,7 +18,9 @@ ROUND_TRIP_MS = 250
 
 
 class Arrival(NamedTuple):
-    """A signal of a user: which bar's, when the log had it, and whether it holds a forecast."""
+    """A signal of a user: which bar's, when it was made and the log had it, whether it holds a forecast, and
+    whether it asks for anything.
+    """
 
     user: str
     series: str
@@ -27,6 +29,8 @@ class Arrival(NamedTuple):
     expires_ms: int
     tick_ms: int
     answered: bool
+    projected_ns: int = 0
+    asks: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,4 +122,6 @@ def _valid(records: Sequence[LogRecord]) -> Iterable[Arrival]:
                     expires_ms=body["expires_ns"] // 1_000_000,
                     tick_ms=body["stages"].get("tick", 0) // 1_000_000,
                     answered=body.get("forecast") is not None,
+                    projected_ns=body["projected_ns"],
+                    asks=body["kind"] != "abstain",
                 )
