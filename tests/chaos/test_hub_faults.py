@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -23,6 +22,7 @@ from models.principal import Tier
 from models.strategy import load_strategies
 from serve_app.access import local_token, principal_of
 from tests.e2e.conftest import UpHub, up_hub
+from tests.simulation.asked import OBEYED_NS
 from tests.support.arrivals import next_arrival
 from tests.support.eventually import eventually
 from tests.support.hub_run import Load, Playback, asked, audited, ledger_of, played, subscribed
@@ -43,9 +43,6 @@ ANSWERED_S: Final = 2.5
 """The deadline that the callers ask for, and the way there and back on a busy machine."""
 HALTED: Final = USERS[0]
 HALTED_S: Final = 7.0
-OBEYED_NS: Final = 100_000_000
-STUCK: Final = 2
-"""Requests that may be with a replica when it freezes, and find no second one before their deadline."""
 
 
 @dataclass(frozen=True)
@@ -141,9 +138,7 @@ def own_hub(tmp_path: Path) -> Iterator[UpHub]:
 async def test_what_is_around_the_signal_path_costs_no_signal(
     own_hub: UpHub, tell: Callable[[str], None]
 ) -> None:
-    """Ledger clean over all of it, signals are in time, and no request fails but the flooder's and those that
-    a frozen replica holds.
-    """
+    """Ledger clean over all of it, nobody's request fails but the flooder's, signals are in time."""
     hub = own_hub
     subscribed(hub, USERS, *(f"{PATIENT.ref}/{symbol}" for symbol in PATIENT.symbols))
     with audited(hub, PLAYBACK) as reader, played(hub, PLAYBACK) as playing:
@@ -159,8 +154,7 @@ async def test_what_is_around_the_signal_path_costs_no_signal(
 
     assert ledger["clean"], "\n".join(ledger["lines"])
     statuses = Counter(one.status for one in load.answers)
-    assert set(statuses) <= {"200", "504"}, statuses
-    assert statuses["504"] <= STUCK, statuses
+    assert set(statuses) == {"200"}, statuses
     slow = [one.took_s for one in load.answers if one.took_s > ANSWERED_S]
     assert not slow, slow
     for one in past:
@@ -176,22 +170,22 @@ async def _happened(hub: UpHub, step: Step) -> Past:
     from_ns = time.time_ns()
     happening = asyncio.ensure_future(step.script(hub))
     await asyncio.wait({happening}, timeout=1)
-    halted = await asyncio.to_thread(_halted, hub) if step.halts else None
+    halted = await _halted(hub) if step.halts else None
     await asyncio.wait({happening}, timeout=5)
     unwell = await asyncio.to_thread(_unwell, hub)
     await happening
     return Past(step, from_ns, time.time_ns(), unwell, halted)
 
 
-def _halted(hub: UpHub) -> Span:
+async def _halted(hub: UpHub) -> Span:
     """A user is halted for a while, by whoever answers."""
     halt = f"/api/v1/halts/user/{HALTED}"
     with hub.client("operator", admin=True) as operator:
-        operator.call("PUT", halt, body={"reason": "a rehearsal"})
+        await asyncio.to_thread(operator.call, "PUT", halt, body={"reason": "a rehearsal"})
         from_ns = time.time_ns()
-        threading.Event().wait(HALTED_S)
+        await _wait(HALTED_S)
         to_ns = time.time_ns()
-        operator.call("DELETE", halt)
+        await asyncio.to_thread(operator.call, "DELETE", halt)
     return Span(from_ns, to_ns)
 
 
