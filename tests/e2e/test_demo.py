@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -58,29 +57,21 @@ def test_demo_is_clean_on_a_symbol_it_has_never_seen(environment: dict[str, str]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(700)
+@pytest.mark.timeout(400)
 def test_picks_leave_a_replica_that_is_slowed(environment: dict[str, str], tmp_path: Path) -> None:
     """Its share falls below a quarter while it stands still most of the time, and nobody's signal suffers.
 
-    Played again if it does not: what takes the processor from all replicas alike hides that one is slowed.
+    A share is of some six calls a second, so twelve seconds of them are looked at.
     """
-    first = _reaction_to_a_slowed_replica(environment, tmp_path)
-    if not _moved_away(first):
-        second = _reaction_to_a_slowed_replica(environment, tmp_path)
-        assert _moved_away(second), json.dumps([first, second])
+    report = tmp_path / "report.json"
+    arguments = ["--antagonist", "--seconds", "36", "--users", "3"]
 
-
-def _reaction_to_a_slowed_replica(environment: Mapping[str, str], directory: Path) -> dict[str, Any]:
-    report = directory / "report.json"
-    arguments = ["--antagonist", "--seconds", "24", "--users", "3"]
     said = clean_demo([*arguments, "--report", str(report)], environment)
+
     assert "how the router reacted" in said
-    return dict(json.loads(report.read_text())["antagonist"])
-
-
-def _moved_away(reaction: Mapping[str, Any]) -> bool:
-    during = reaction["share_during"] or 0.0
-    return reaction["moved_s"] is not None and during < reaction["share_before"] / 2
+    reaction = json.loads(report.read_text())["antagonist"]
+    assert reaction["moved_s"] is not None, json.dumps(reaction)
+    assert (reaction["share_during"] or 0.0) < reaction["share_before"] / 2, json.dumps(reaction)
 
 
 @pytest.mark.timeout(200)
