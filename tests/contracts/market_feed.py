@@ -158,11 +158,11 @@ class MarketFeedContract:
             await feed.publish_tick(tick("EURUSD", 1))
             assert await take(stream, 1) == [tick("EURUSD", 1)]
             async with market.away():
-                await eventually(lambda: _refused(feed))
+                await eventually(lambda: refused(feed))
                 with pytest.raises(BrokerUnavailable):
                     await feed.ping(timeout_s=0.2)
-            await eventually(lambda: _answers(feed))
-            await eventually(lambda: _answers(other))
+            await eventually(lambda: answers(feed))
+            await eventually(lambda: answers(other))
             following_item = asyncio.ensure_future(take(stream, 1))
 
             async def heard() -> bool:
@@ -177,7 +177,8 @@ async def _send(feed: MarketFeed, item: Item) -> None:
     await (feed.publish_tick(item) if isinstance(item, Tick) else feed.publish_clock(item))
 
 
-async def _refused(feed: MarketFeed) -> bool:
+async def refused(feed: MarketFeed) -> bool:
+    """Whether nothing can be published."""
     try:
         await feed.publish_tick(tick("NOBODY", 2))
     except BrokerUnavailable:
@@ -185,7 +186,8 @@ async def _refused(feed: MarketFeed) -> bool:
     return False
 
 
-async def _answers(feed: MarketFeed) -> bool:
+async def answers(feed: MarketFeed) -> bool:
+    """Whether the server answers a ping."""
     try:
         await feed.ping(timeout_s=0.5)
     except BrokerUnavailable:
