@@ -233,4 +233,4 @@ async def canaries(stage: Stage, rng: Random, users: list[str]) -> None:
                 stage.signal(
                     sequence + 1, user, tenant_id="other", reason="canary-tenant", epoch=stage.log.epoch
                 )
-        await asyncio.sleep(0.1)
+        await later(0.1)
