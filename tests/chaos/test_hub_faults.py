@@ -22,7 +22,6 @@ from models.principal import Tier
 from models.strategy import load_strategies
 from serve_app.access import local_token, principal_of
 from tests.e2e.conftest import UpHub, up_hub
-from tests.simulation.asked import OBEYED_NS
 from tests.support.arrivals import next_arrival
 from tests.support.eventually import eventually
 from tests.support.hub_run import Load, Playback, asked, audited, ledger_of, played, subscribed
@@ -43,6 +42,8 @@ ANSWERED_S: Final = 2.5
 """The deadline that the callers ask for, and the way there and back on a busy machine."""
 HALTED: Final = USERS[0]
 HALTED_S: Final = 7.0
+OBEYED_NS: Final = 100_000_000
+"""From the acknowledgement of a halt on, where brokers answer."""
 
 
 @dataclass(frozen=True)
