@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 from typing import Final
@@ -22,6 +21,7 @@ from messaging.event_marks import EventMarks
 from messaging.ports import EventBus, Record
 from messaging.publisher import Place, Publisher
 from messaging.topics import EVENT_MARKS, partition_of
+from models.base import Frozen
 from models.errors import AppendUnknown, MessagingError
 from models.metrics import Meter
 from models.principal import Principal
@@ -36,8 +36,7 @@ _MOST_KNOWN: Final = 200_000
 """Pairs of a user and a topic that a gateway remembers."""
 
 
-@dataclass(frozen=True, slots=True)
-class SavedEvent:
+class SavedEvent(Frozen):
     """Where an event was saved, and under which id."""
 
     event_id: str
