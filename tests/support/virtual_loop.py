@@ -63,5 +63,13 @@ async def later(seconds: float) -> None:
     """Let virtual time pass: what expires or is tried again within it has been."""
     loop = asyncio.get_running_loop()
     passed: asyncio.Future[None] = loop.create_future()
-    loop.call_later(seconds, passed.set_result, None)
-    await passed
+
+    def pass_on() -> None:
+        if not passed.done():
+            passed.set_result(None)
+
+    timer = loop.call_later(seconds, pass_on)
+    try:
+        await passed
+    finally:
+        timer.cancel()
