@@ -166,7 +166,8 @@ Shortlist = Annotated[
 class Decision(Computed):
     """A whole decision record. `catalogue_version` is an offset of `hub.models`, `evidence_cursor` the
     position evidence was folded to, `seed` what the tie-break used, `config_id` the hash of the profile.
-    `explored` says that another replica than the best was tried, to learn of it.
+    `explored` says that the choice was made to learn of the replica: another one than the best, or one that
+    is believed too slow (its promise then says so) where none is believed quick enough.
     """
 
     decision_id: str

@@ -90,6 +90,7 @@ class LoadTable:
                 depth=0,
                 expected_ms=promise.expected_ms,
                 budget_ms=decision.budget_ms,
+                doubted=promise.quantile_ms > decision.budget_ms,
             )
             self._tell(
                 lambda: Sent(
@@ -98,6 +99,7 @@ class LoadTable:
                     flight.model,
                     rows,
                     flight.expected_ms,
+                    promise.quantile_ms,
                     flight.budget_ms,
                     now_ns,
                 )

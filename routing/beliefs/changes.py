@@ -34,6 +34,7 @@ class Sent:
     model: str
     rows: int
     expected_ms: float
+    quantile_ms: float
     budget_ms: float
     now_ns: int
     kind: Literal["sent"] = "sent"

@@ -60,6 +60,10 @@ class Hops:
         first = max(_LEAST_MS, self._config.local_ms if local else self._config.remote_ms)
         self._ways.setdefault(pool, _Way(first, first, first, 0.0, 0))
 
+    def unlearned(self) -> dict[str, float]:
+        """The way to each pool as configured."""
+        return {pool: way.first for pool, way in self._ways.items()}
+
     def at(self, now_ms: float) -> dict[str, float]:
         """The way to each pool by now."""
         return {pool: self._now(way, self._usual(way, now_ms), now_ms) for pool, way in self._ways.items()}

@@ -18,7 +18,7 @@ from routing.beliefs.outcome import AGAINST_REPLICA, Outcome
 from routing.beliefs.placement import Placement
 from routing.beliefs.reliability import RIGHT, Reliability
 from routing.beliefs.replica import ReplicaBelief
-from routing.beliefs.snapshot import Ended, Flight
+from routing.beliefs.snapshot import Ended, Flight, Unlearned
 from routing.beliefs.speeds import Place, SpeedConfig, Speeds
 
 _LONGEST_MS: Final = 600_000.0
@@ -85,6 +85,10 @@ class Learning:
             stopped_ms = self._learn_way(call, end.report)
             self._learn_speed(call, end.report, stopped_ms=stopped_ms)
             self._learn_spread(call, end.elapsed_ms / flight.expected_ms, ended=True)
+
+    def unlearned(self) -> Unlearned:
+        """What is believed where nothing was measured."""
+        return Unlearned(self.speeds.warm_ms, self.speeds.warm_tail, self.hops.unlearned())
 
     def export(self) -> dict[str, Any]:
         """The state as JSON can hold it."""

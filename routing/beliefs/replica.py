@@ -34,13 +34,14 @@ class Standing(NamedTuple):
     """One replica at one moment. A choice between replicas goes by `rank`, a promise by `slowdown`.
 
     `rank` is the slowdown, raised while the replica is new among others; `depth` the class of the queue that
-    a call would find.
+    a call would find. `doubtful`: it may be asked although it is believed too slow.
     """
 
     calls: float
     slowdown: float
     rank: float
     depth: int
+    doubtful: bool = False
 
 
 class ReplicaBelief:
@@ -65,8 +66,12 @@ class ReplicaBelief:
         self._config = config
         self._out: dict[int, tuple[float, float]] = {}
 
-    def standing(self, now_ms: float, *, middle: float, usual: float, joined: bool) -> Standing:
-        """How the replica stands; `joined` if it came to others that were there before it."""
+    def standing(
+        self, now_ms: float, *, middle: float, usual: float, joined: bool, doubtful: bool
+    ) -> Standing:
+        """How the replica stands; `joined` if it came to others that were there before it, `doubtful` if it
+        is time to learn of its pool.
+        """
         queue = self.queue
         calls = queue.own + queue.foreign(now_ms, usual)
         per_slot = (calls + 1.0) / queue.slots
@@ -76,7 +81,7 @@ class ReplicaBelief:
         rank = slowdown
         if joined:
             rank /= self._share(now_ms)
-        return Standing(calls, slowdown, rank, depth_of(per_slot))
+        return Standing(calls, slowdown, rank, depth_of(per_slot), doubtful and not queue.own)
 
     def sent(self, number: int, now_ms: float, expected_ms: float) -> None:
         """A call of ours is on its way."""

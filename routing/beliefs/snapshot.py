@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from models.base import Frozen
 from models.forecast import LoadReport
+from routing.beliefs.doubt import DoubtConfig
 from routing.beliefs.gate import Ejection, GateConfig
 from routing.beliefs.hops import HopConfig
 from routing.beliefs.outcome import Outcome
@@ -28,13 +29,17 @@ class LoadConfig(Frozen):
     pace: PaceConfig = PaceConfig()
     replica: ReplicaConfig = ReplicaConfig()
     gate: GateConfig = GateConfig()
+    doubt: DoubtConfig = DoubtConfig()
     hop: HopConfig = HopConfig()
     forecast: bool = True
 
 
 @dataclass(slots=True)
 class Flight:
-    """One call on its way: handed out by `sent`, brought back to `finished`; only the first time counts."""
+    """One call on its way: handed out by `sent`, brought back to `finished`; only the first time counts.
+
+    `doubted`: it went although it is believed to come too late.
+    """
 
     number: int
     replica: str
@@ -43,6 +48,7 @@ class Flight:
     depth: int
     expected_ms: float
     budget_ms: float
+    doubted: bool = False
     landed: bool = False
 
 
@@ -53,6 +59,14 @@ class Ended(NamedTuple):
     elapsed_ms: float
     now_ms: float
     report: LoadReport | None
+
+
+class Unlearned(NamedTuple):
+    """What would be believed had nothing been measured, as in `LoadSnapshot`: cards and configuration."""
+
+    service_ms: Sequence[Floats]
+    tail: Sequence[Sequence[Floats]]
+    hop_ms: Mapping[str, float]
 
 
 class LoadSnapshot(NamedTuple):
@@ -70,6 +84,7 @@ class LoadSnapshot(NamedTuple):
     hop_ms: Mapping[str, float]
     reliability: Mapping[str, Reliability]
     ejections: Mapping[int, Ejection]
+    unlearned: Unlearned
     config: LoadConfig
 
     def kept(self, pool: str, promised: float) -> float:

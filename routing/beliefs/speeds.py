@@ -85,9 +85,9 @@ class Speeds:
         self._placement = placement
         self._config = config
         self._step = self._anchor = 0
-        self._warm_ms = _per_size([group.warm.service_ms for group in groups])
+        self.warm_ms = _per_size([group.warm.service_ms for group in groups])
         self._sigma = _per_size([tuple(map(sigma_of, group.warm.tail)) for group in groups])
-        self._warm_tail = [
+        self.warm_tail = [
             [seed_tail(sigma / math.sqrt(calls), level=config.promise) for calls in _DEPTH_CALLS]
             for sigma in self._sigma
         ]
@@ -96,8 +96,8 @@ class Speeds:
         self._widening = [[np.zeros(len(groups)) for _ in _DEPTH_CALLS] for _ in SIZES]
         self._ratios: dict[Place, Ratios] = {}
         self._learned = [False] * len(SIZES)
-        self.service_ms: list[Floats] = list(self._warm_ms)
-        self.tail: list[list[Floats]] = [list(depths) for depths in self._warm_tail]
+        self.service_ms: list[Floats] = list(self.warm_ms)
+        self.tail: list[list[Floats]] = [list(depths) for depths in self.warm_tail]
         self.spreads = Spreads.empty(len(groups))
 
     def variance(self, group: int, size: int) -> float:
@@ -121,7 +121,7 @@ class Speeds:
         self._certainty[size][group] = (_PRIOR - own * (1.0 - gain)) / left
         self._learned[size] = True
         replaced = self.service_ms[size].copy()
-        replaced[group] = self._warm_ms[size].item(group) * factor
+        replaced[group] = self.warm_ms[size].item(group) * factor
         self.service_ms = [*self.service_ms[:size], replaced, *self.service_ms[size + 1 :]]
 
     def observe_completion(self, place: Place, ratio: float, *, ended: bool = True) -> None:
@@ -133,13 +133,24 @@ class Speeds:
         (ratios.observe if ended else ratios.observe_beyond)(ratio)
         self._ratios[place] = ratios
         self.spreads = self.spreads.put(place, ratios.spread)
-        beyond = ratios.spread.tail - self._warm_tail[size][depth].item(group)
+        beyond = ratios.spread.tail - self.warm_tail[size][depth].item(group)
         self._widening[size][depth][group] = beyond / self._left()
         self._learned[size] = True
         replaced = self.tail[size][depth].copy()
         replaced[group] = ratios.spread.tail
         depths = [*self.tail[size][:depth], replaced, *self.tail[size][depth + 1 :]]
         self.tail = [*self.tail[:size], depths, *self.tail[size + 1 :]]
+
+    def forget_spread(self, group: int) -> None:
+        """Assume again how far a group's completions scatter, at every size and depth: what was seen was of
+        other times.
+        """
+        for place in [place for place in self._ratios if place[0] == group]:
+            _, size, depth = place
+            del self._ratios[place]
+            self.spreads = self.spreads.put(place, self._seeded(place).spread)
+            self._widening[size][depth][group] = 0.0
+            self._relax(size)
 
     def spread(self, place: Place) -> Spread:
         """The spread assumed of a place not measured: it never changes, so snapshots may ask later."""
@@ -179,9 +190,9 @@ class Speeds:
 
     def _relax(self, size: int) -> None:
         left = self._left()
-        service_ms = self._warm_ms[size] * (1.0 + self._factor[size] * left)
+        service_ms = self.warm_ms[size] * (1.0 + self._factor[size] * left)
         self.service_ms = [*self.service_ms[:size], service_ms, *self.service_ms[size + 1 :]]
-        pairs = zip(self._warm_tail[size], self._widening[size], strict=True)
+        pairs = zip(self.warm_tail[size], self._widening[size], strict=True)
         tails = [warm + widening * left for warm, widening in pairs]
         self.tail = [*self.tail[:size], tails, *self.tail[size + 1 :]]
 

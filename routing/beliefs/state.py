@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from models.card import WarmProfile
 from routing.beliefs.cohorts import Kind
+from routing.beliefs.doubt import Doubt
 from routing.beliefs.gate import Ejection
 from routing.beliefs.learning import Learning
 from routing.beliefs.outcome import AGAINST_REPLICA, Outcome
@@ -37,6 +38,7 @@ class Beliefs:
         self.placement = Placement.of({})
         self._shared = Learning(config.speed, config.hop, forecast=config.forecast)
         self._founded: dict[str, float] = {}
+        self._doubts: dict[str, Doubt] = {}
         self._step = -1
         self._now_ms = 0.0
         self._standings: list[Standing] = []
@@ -56,6 +58,7 @@ class Beliefs:
         self._shared.placed(self.placement)
         for meta in metas.values():
             self._founded.setdefault(meta.pool, now_ms)
+            self._doubts.setdefault(meta.pool, Doubt(self._config.doubt))
         known, self.replicas = self.replicas, {}
         for name in self.placement.replicas:
             meta = metas[name]
@@ -75,6 +78,9 @@ class Beliefs:
         if known.gate.sent(now_ns):
             self._eject()
         self._follow(flight.replica)
+        if flight.doubted:
+            self._doubts[known.meta.pool].asked(flight.number)
+            self._stale.update(self.replicas)
 
     def landed(self, flight: Flight, end: Ended, now_ns: int) -> None:
         """Learn from a call of ours that has ended."""
@@ -88,6 +94,7 @@ class Beliefs:
         if group is not None:
             self._shared.learn(known, flight, end, group=group)
         self._follow(flight.replica)
+        self._resolve(known, flight, end, group)
 
     def spread(self, place: Place) -> Spread:
         """How far completions of a place lie from what is predicted, measured or assumed."""
@@ -126,6 +133,8 @@ class Beliefs:
             self.replicas[name].restore(known)
         self._shared.restore(state["shared"])
         self._founded = dict(state["founded"])
+        for pool, doubt in state["doubts"].items():
+            self._doubts.setdefault(pool, Doubt(self._config.doubt)).restore(doubt)
         self._step = -1
         self._eject()
 
@@ -137,6 +146,7 @@ class Beliefs:
             },
             "shared": self._shared.export(),
             "founded": self._founded,
+            "doubts": {pool: doubt.export() for pool, doubt in self._doubts.items()},
         }
 
     def _frozen(self) -> LoadSnapshot:
@@ -152,6 +162,7 @@ class Beliefs:
             self._shared.hops.at(self._now_ms),
             self._shared.reliability,
             self._ejections,
+            self._shared.unlearned(),
             self._config,
         )
 
@@ -209,7 +220,17 @@ class Beliefs:
             middle=self._shared.cohorts.settled_middle(kind),
             usual=self._shared.cohorts.settled_usual(pool),
             joined=known.since_ms > self._founded[pool],
+            doubtful=self._doubts[pool].allowed(self._now_ms),
         )
+
+    def _resolve(self, known: ReplicaBelief, flight: Flight, end: Ended, group: int | None) -> None:
+        """If the call was made to learn whether the pool is still too slow, it has told."""
+        in_time = end.outcome is Outcome.OK
+        if not self._doubts[known.meta.pool].ended(flight.number, end.now_ms, in_time=in_time):
+            return
+        if in_time and group is not None:
+            self._shared.speeds.forget_spread(group)
+        self._stale.update(self.replicas)
 
     def _judge(self, known: ReplicaBelief, outcome: Outcome, now_ns: int) -> None:
         gate = known.gate

@@ -63,15 +63,15 @@ class Evaluation:
         self._pairs: Pairs | None = None
 
     def choose(self) -> Choice | None:
-        """The candidate that the profile's picker prefers among those that fit; None if none does."""
+        """The candidate that the profile's picker prefers among those that fit. If none does, one of which it
+        is time to learn whether that is still so; None if there is none either.
+        """
         if not self.candidates.hosts:
             return None
         picker = self.profile.nearest_picker
-        if picker is None or self.exclude:
-            return self._any_pair()
-        best = self._nearest(picker)
+        best = self._nearest(picker) if picker and not self.exclude else None
         if best is None or best.quantile_ms > self.budget_ms:
-            return self._any_pair()
+            return self._any_pair() or self._doubted()
         return self._explored(best) if self.profile.explore.share else best
 
     def predicted(self, row: int, replica: int) -> Choice:
@@ -121,6 +121,19 @@ class Evaluation:
         pairs = self.pairs
         index = pairs.pick(self.profile, self.fitting(), self.seed)
         return None if index is None else self.predicted(pairs.rows.item(index), pairs.replicas.item(index))
+
+    def _doubted(self) -> Choice | None:
+        """None fits, by what was measured. The soonest of those that would if nothing had been, and where no
+        call is out that will tell.
+        """
+        pairs, standings = self.pairs, self.load.standings
+        doubtful = np.array([standing.doubtful for standing in standings]).take(pairs.replicas)
+        asked = doubtful & ~self.excluded() & (pairs.unlearned_ms(self.size) <= self.budget_ms)
+        if not asked.any():
+            return None
+        soonest = int(np.where(asked, pairs.expected_ms, np.inf).argmin())
+        choice = self.predicted(pairs.rows.item(soonest), pairs.replicas.item(soonest))
+        return choice._replace(explored=True)
 
     def _nearest(self, picker: NearestPicker) -> Choice | None:
         """The best row on its cohort's nearest replica, whether it fits the deadline or not; None if not even

@@ -65,6 +65,20 @@ class Pairs:
         named = np.array([name in replicas for name in self.load.placement.replicas], dtype=bool)
         return named.take(self.replicas)
 
+    def unlearned_ms(self, size: int) -> Floats:
+        """Of every pair, the quantile that would be promised had nothing been measured but the queue."""
+        load, unlearned = self.load, self.load.unlearned
+        groups = self.candidates.groups.take(self.rows)
+        metas, standings = load.placement.metas, load.standings
+        per_slot = [(one.calls + 1.0) / meta.slots for one, meta in zip(standings, metas, strict=True)]
+        queue = np.maximum(1.0, per_slot).take(self.replicas)
+        depth = np.array([standing.depth for standing in standings], dtype=np.intp).take(self.replicas)
+        hops = [unlearned.hop_ms[hosts.cohort.pool] for hosts in self.candidates.hosts]
+        hop_ms = np.array(hops, dtype=float).take(self.candidates.host_of.take(self.rows))
+        expected_ms = unlearned.service_ms[size].take(groups) * queue + hop_ms
+        quantile_ms: Floats = expected_ms * np.array(unlearned.tail[size])[depth, groups]
+        return quantile_ms
+
     def pick(self, profile: Profile, fitting: Mask, seed: int) -> int | None:
         """The pair that the profile's picker prefers among those that fit; None if none does."""
         if not fitting.any():

@@ -30,7 +30,7 @@ from routing.catalogue import Catalogue
 from routing.load import LoadConfig
 
 FORMAT: Final = "central-hub-recording"
-VERSION: Final = 2
+VERSION: Final = 3
 WINDOW: Final = 1024
 """How many lines a decision may stand behind the change it was made before: threads write as they come."""
 _EXPLANATION: Final = {"filters", "shortlist"}

@@ -147,7 +147,7 @@ def _finish(table: LoadTable, change: Finished) -> None:
 def _as_decided(sent: Sent) -> Decision:
     """As much of the decision as a load table reads."""
     name, _, version = sent.model.partition("@")
-    promised: dict[str, Any] = {"expected_ms": sent.expected_ms}
+    promised: dict[str, Any] = {"expected_ms": sent.expected_ms, "quantile_ms": sent.quantile_ms}
     return Decision.computed(
         {
             "chosen": ModelKey(name=name, version=version),

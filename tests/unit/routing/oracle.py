@@ -34,18 +34,22 @@ class Pair:
     p_meet: float
     level: float
     feasible: bool
+    doubtful: bool
     score: float
     tie: float
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Models that match, pairs on offer, those the choice may fall on, and whether the gate gave way."""
+    """Models that match, pairs on offer, those the choice may fall on, and whether the gate gave way. If none
+    is believed to fit, the one of `doubted` is asked all the same.
+    """
 
     models: list[str]
     pairs: list[Pair]
     best: set[tuple[str, str]]
     panic: bool
+    doubted: set[tuple[str, str]]
 
 
 def measured(card: ModelCard, instruments: tuple[str, ...]) -> tuple[list[float], float]:
@@ -107,7 +111,14 @@ def decide(world: World, load: LoadSnapshot) -> Verdict:
         fits = tightest(fits, world)
     top = [pair for pair in fits if pair.score >= max(p.score for p in fits) - 1e-9]
     best = {(pair.model, pair.replica) for pair in top if pair.tie >= max(p.tie for p in top) - 1e-9}
-    return Verdict([str(card.key) for card in models], seen, best, panic)
+    return Verdict([str(card.key) for card in models], seen, best, panic, set() if fits else doubted(seen))
+
+
+def doubted(seen: list[Pair]) -> set[tuple[str, str]]:
+    """The soonest of those that may be asked all the same."""
+    asked = [pair for pair in seen if pair.doubtful]
+    soonest = min((pair.expected_ms for pair in asked), default=0.0)
+    return {(pair.model, pair.replica) for pair in asked if pair.expected_ms <= soonest * (1 + 1e-12)}
 
 
 def tightest(fits: list[Pair], world: World) -> list[Pair]:
@@ -146,6 +157,9 @@ def look(card: ModelCard, name: str, world: World, load: LoadSnapshot) -> Pair:
     level = answer_level(card, world)
     assert level
     fits = expected * tail <= budget
+    warm, queue = load.unlearned, max(1.0, (standing.calls + 1) / meta.slots)
+    unlearned = warm.service_ms[size][group] * queue + warm.hop_ms[meta.pool]
+    doubtful = standing.doubtful and unlearned * warm.tail[size][standing.depth][group] <= budget
     return Pair(
         model,
         name,
@@ -154,6 +168,7 @@ def look(card: ModelCard, name: str, world: World, load: LoadSnapshot) -> Pair:
         load.kept(meta.pool, within / (len(spread.ordered) + 1)),
         level,
         fits,
+        bool(doubtful),
         score,
         tie,
     )

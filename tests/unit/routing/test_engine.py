@@ -57,6 +57,12 @@ def test_agrees_with_the_oracle(world: World) -> None:
     if not verdict.models:
         assert isinstance(decision, NoModelMatches)
         return
+    if verdict.doubted:
+        assert isinstance(decision, Decision)
+        assert (str(decision.chosen), decision.replica) in verdict.doubted
+        assert decision.explored
+        assert decision.promise.quantile_ms > decision.budget_ms
+        return
     if not verdict.best:
         assert isinstance(decision, NothingFeasible)
         assert decision.retry_after_s
