@@ -71,12 +71,12 @@ class Client:
         running, waiting = await self._ask("held", ticket)
         return running, waiting
 
-    async def stopped(self) -> int:
-        """How many calls were cancelled on the replicas, all together."""
+    async def stopped(self) -> list[int]:
+        """When calls were cancelled on the replicas, in order; wall nanoseconds."""
         placement = load_table.TABLE.snapshot(time.time_ns()).placement
         pairs = zip(placement.replicas, placement.metas, strict=True)
         tickets = [a_ticket(replica, pool=meta.pool) for replica, meta in pairs]
-        return sum([int(await self._ask("stopped", ticket)) for ticket in tickets])
+        return sorted([at_ns for ticket in tickets for at_ns in await self._ask("stopped", ticket)])
 
     def busy(self) -> list[str]:
         """Replicas that hold a call, as far as this process knows."""

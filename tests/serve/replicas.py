@@ -62,22 +62,22 @@ class ScriptedReplica(InferenceReplica):
 
     def __init__(self, config: PoolConfig) -> None:
         super().__init__(config)
-        self._stopped = 0
+        self._stopped_ns: list[int] = []
 
     def load(self, config: PoolConfig) -> list[LoadedModel]:
         return [ScriptedModel(card) for card in CARDS]
 
     async def infer(self, call: InferCall, ticket: Ticket | None = None) -> Reply:
-        """As shipped, counting the calls that were cancelled here."""
+        """As shipped, noting when calls were cancelled here."""
         try:
             return await super().infer(call, ticket)
         except asyncio.CancelledError:
-            self._stopped += 1
+            self._stopped_ns.append(time.time_ns())
             raise
 
-    async def stopped(self, ticket: Ticket | None = None) -> int:
-        """How many calls were cancelled here."""
-        return self._stopped
+    async def stopped(self, ticket: Ticket | None = None) -> list[int]:
+        """When calls were cancelled here, wall nanoseconds."""
+        return self._stopped_ns
 
     async def held(self, ticket: Ticket | None = None) -> tuple[int, int]:
         """How many calls run and wait here."""

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from statistics import median
 
 import pytest
 
@@ -14,11 +15,13 @@ from tests.serve import events
 from tests.serve.client import Client, forget, pids
 from tests.serve.conftest import POOLS
 from tests.serve.replicas import a_window
+from tests.support.arrivals import next_arrival
 from tests.support.eventually import eventually
 
 pytestmark = [pytest.mark.serve, pytest.mark.timeout(300)]  # whoever comes first starts Ray
 
 ALL = 2 * len(POOLS)
+GIVEN_UP = 20
 
 
 async def settled(client: Client) -> dict[str, int]:
@@ -59,7 +62,7 @@ async def test_a_killed_replica_costs_a_second_attempt(client: Client) -> None:
 async def test_a_timeout_stops_the_call_on_its_replica(client: Client) -> None:
     """At the deadline the caller gets DeadlineExpired, and the call is cancelled where it runs."""
     await settled(client)
-    before = await client.stopped()
+    before = len(await client.stopped())
     begun = time.monotonic()
     with pytest.raises(DeadlineExpired):
         await client.infer(a_window(sleep_s=6.0), within_s=3.0)
@@ -67,6 +70,30 @@ async def test_a_timeout_stops_the_call_on_its_replica(client: Client) -> None:
     assert time.monotonic() - begun < 5
 
     async def one_more() -> bool:
-        return await client.stopped() == before + 1
+        return len(await client.stopped()) == before + 1
 
     await eventually(one_more)
+
+
+async def test_giving_up_reaches_the_replica_at_once(client: Client) -> None:
+    """A call that its caller gives up is cancelled where it is within 20 ms, as a rule (scorecard R20)."""
+    await settled(client)
+    took_ms = [await _given_up_ms(client) for _ in range(GIVEN_UP)]
+
+    assert median(took_ms) <= 20.0, took_ms
+
+
+async def _given_up_ms(client: Client) -> float:
+    """From the moment that a call is given up until its replica has stopped it."""
+    before = len(await client.stopped())
+    call = asyncio.create_task(client.infer(a_window(sleep_s=0.3)))
+    await next_arrival(20.0)  # by when it runs there
+
+    begun_ns = time.time_ns()
+    call.cancel()
+    await eventually(lambda: _stopped_more(client, before))
+    return ((await client.stopped())[-1] - begun_ns) / 1e6
+
+
+async def _stopped_more(client: Client, before: int) -> bool:
+    return len(await client.stopped()) > before

@@ -11,7 +11,7 @@ import itertools
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -51,7 +51,7 @@ class InferenceWorker:
 
     Owned by one event loop; only `run_together` is on the threads. The slot of a run is freed when it ends:
     a caller that gives up cannot stop ONNX half-way. Up to `batch_rows` rows of calls for the same model run
-    as one; with 0 every call runs alone.
+    as one; with 0 every call runs alone. `threads` are the worker's own from then on; by default one a slot.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class InferenceWorker:
         clock: Callable[[], int],
         meter: Meter,
         batch_rows: int = 0,
+        threads: Executor | None = None,
     ) -> None:
         self._replica = replica
         self._models = {str(model.card.key): model for model in models}
@@ -72,7 +73,7 @@ class InferenceWorker:
         self._clock = clock
         self._meter = meter
         self._batch_rows = batch_rows
-        self._threads = ThreadPoolExecutor(slots.slots, thread_name_prefix="onnx")
+        self._threads = threads or ThreadPoolExecutor(slots.slots, thread_name_prefix="onnx")
         self._starting = False
         self._closed = False
         self._reports = Reports(replica, boot, slots)
