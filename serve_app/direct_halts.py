@@ -6,13 +6,11 @@ import asyncio
 import getpass
 import time
 
-from messaging.config import KafkaConfig
 from messaging.connect import open_bus
 from messaging.ports import Record
 from messaging.topics import CONTROL, check_topics
 from models.halt import Halt, HaltScope, halt_key
-from serve_app.runfile import recall, run_file
-from serve_app.settings import load_settings
+from serve_app.broker_here import broker_here
 
 _APPEND_S = 10.0
 
@@ -30,17 +28,10 @@ def write_resumption(scope: HaltScope, halted: str) -> None:
 
 async def _append(record: Record) -> None:
     """BrokerUnavailable, AppendRefused or AppendUnknown say that it may not be in the log."""
-    bus = await open_bus(_kafka(), client_id="hub-halt")
+    bus = await open_bus(broker_here(), client_id="hub-halt")
     try:
         await check_topics(bus, [CONTROL])
         producer = await bus.producer("halts")
         await producer.append(CONTROL.name, 0, [record], timeout_s=_APPEND_S)
     finally:
         await bus.close()
-
-
-def _kafka() -> KafkaConfig:
-    """The broker of the bundled hub that runs here, else that of the settings."""
-    if run_file().is_file() and (running := recall()).bundled:
-        return KafkaConfig.tansu(running.kafka)  # any broker takes what this one needs
-    return load_settings().kafka

@@ -18,7 +18,7 @@ _JOIN_MARGIN_MS = 1_000
 def new_producer(config: KafkaConfig, client_id: str) -> AIOKafkaProducer:
     """A producer, not started: batches leave at once and count when all in-sync replicas have them."""
     return AIOKafkaProducer(
-        **_common(config, client_id),
+        **connection_options(config, client_id),
         acks="all",
         enable_idempotence=config.idempotent,
         compression_type=None if config.compression is Compression.NONE else config.compression.value,
@@ -35,7 +35,10 @@ def new_consumer(config: KafkaConfig, client_id: str, *, group: str | None = Non
     """
     answer_ms = config.session_timeout_ms + _JOIN_MARGIN_MS if group else config.answer_timeout_ms
     return AIOKafkaConsumer(
-        **{**_common(config, client_id), "request_timeout_ms": min(answer_ms, config.request_timeout_ms)},
+        **{
+            **connection_options(config, client_id),
+            "request_timeout_ms": min(answer_ms, config.request_timeout_ms),
+        },
         group_id=group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -48,10 +51,11 @@ def new_consumer(config: KafkaConfig, client_id: str, *, group: str | None = Non
 
 def new_admin(config: KafkaConfig, client_id: str) -> AIOKafkaAdminClient:
     """An admin client, not started."""
-    return AIOKafkaAdminClient(**_common(config, client_id))
+    return AIOKafkaAdminClient(**connection_options(config, client_id))
 
 
-def _common(config: KafkaConfig, client_id: str) -> dict[str, Any]:
+def connection_options(config: KafkaConfig, client_id: str) -> dict[str, Any]:
+    """What every client of aiokafka is told of the cluster, with the secrets in it."""
     return {
         "bootstrap_servers": config.bootstrap.split(","),
         "client_id": client_id,

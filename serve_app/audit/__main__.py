@@ -79,7 +79,8 @@ async def run(arguments: argparse.Namespace, strategies: tuple[Strategy, ...]) -
     )
     audit = Audit(due, arguments.partitions)
     ended = asyncio.create_task(asyncio.to_thread(sys.stdin.readline))
-    async with consumer(arguments.kafka, fetch_max_wait_ms=arguments.fetch_max_wait_ms) as client:
+    cluster = {"bootstrap_servers": arguments.kafka}
+    async with consumer(cluster, fetch_max_wait_ms=arguments.fetch_max_wait_ms) as client:
         await _follow(client, audit, ended)
         wait_s = max(strategy.ttl_ms for strategy in strategies) / 1000 + 1
         findings = await _settle(client, audit, wait_s)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaConnectionError
@@ -18,7 +18,7 @@ _TURN_MS: Final = 200
 
 
 async def read_live(
-    bootstrap: str,
+    connection: Mapping[str, Any],
     ledger: RunLedger,
     recorder: Recorder | None,
     *,
@@ -31,7 +31,7 @@ async def read_live(
     `progress` is told how many records were taken, and of how many.
     """
     try:
-        async with consumer(bootstrap, fetch_max_wait_ms=fetch_max_wait_ms) as client:
+        async with consumer(connection, fetch_max_wait_ms=fetch_max_wait_ms) as client:
             total = await _count(client)
             give_up = asyncio.get_running_loop().time() + patience_s
             while True:
@@ -42,7 +42,8 @@ async def read_live(
                     return
                 await _take(client, ledger, recorder)
     except KafkaConnectionError as error:
-        raise BrokerUnavailable(f"no Kafka answers at {bootstrap}: {error}") from error
+        where = ",".join(connection["bootstrap_servers"])
+        raise BrokerUnavailable(f"no Kafka answers at {where}: {error}") from error
 
 
 async def _count(client: AIOKafkaConsumer) -> int:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.partitioner import murmur2
@@ -18,11 +18,14 @@ SUBSCRIPTIONS: Final = "user.subscriptions"
 
 
 @asynccontextmanager
-async def consumer(bootstrap: str, *, fetch_max_wait_ms: int) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer outside any group, assigned to all partitions of the three topics, at their beginning."""
-    client = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, fetch_max_wait_ms=fetch_max_wait_ms, enable_auto_commit=False
-    )
+async def consumer(
+    connection: Mapping[str, Any], *, fetch_max_wait_ms: int
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer outside any group, assigned to all partitions of the three topics, at their beginning.
+
+    `connection` is what aiokafka is to be told of the cluster.
+    """
+    client = AIOKafkaConsumer(**connection, fetch_max_wait_ms=fetch_max_wait_ms, enable_auto_commit=False)
     try:
         await client.start()
         partitions = await _partitions(client, (SIGNALS, PREDICTIONS, SUBSCRIPTIONS))

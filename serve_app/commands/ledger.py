@@ -15,6 +15,7 @@ from rich.console import Console
 from serve_app.commands.options import Speed, Ticks
 
 if TYPE_CHECKING:
+    from messaging.config import KafkaConfig
     from models.strategy import Strategy
     from serve_app.audit.recording import Header
     from serve_app.audit.run_ledger import RunLedger
@@ -29,6 +30,9 @@ def ledger(
     ] = None,
     kafka: Annotated[
         str | None, typer.Option(help="Judge the log at host:port; default: of the hub that runs here.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Judge the log of the hub with these settings: its login, its TLS.")
     ] = None,
     save: Annotated[
         Path | None, typer.Option(help="Also write what was read to this new file, for --recorded.")
@@ -62,17 +66,18 @@ def ledger(
     1 if something was, with the first twenty cases; 2 for files and addresses that do not fit.
     """
     from serve_app.audit.reads_file import read_option, reads_of
+    from serve_app.broker_here import broker_here
 
     console = Console()
     said = [read_option(text) for text in reads or []]
-    _check_options(recorded, kafka, save)
+    _check_options(recorded, kafka or config, save)
     if recorded:
         book, took_s = _from_file(console, recorded, places=bool(said))
     else:
         header = _header(strategies, ticks, seconds=seconds, speed=speed, partitions=partitions)
         book, took_s = _from_log(
             console,
-            kafka,
+            broker_here(kafka, config),
             save,
             header,
             patience_s=_longest_ttl_s(strategies),
@@ -82,11 +87,11 @@ def ledger(
     _conclude(console, book, (read for name, file in said for read in reads_of(name, file)), took_s, report)
 
 
-def _check_options(recorded: Path | None, kafka: str | None, save: Path | None) -> None:
+def _check_options(recorded: Path | None, log: str | Path | None, save: Path | None) -> None:
     from models.errors import BadValue
 
-    if recorded and (kafka or save):
-        raise BadValue("--recorded judges a file; leave out --kafka and --save", field="--recorded")
+    if recorded and (log or save):
+        raise BadValue("--recorded judges a file; leave out --kafka, --config, --save", field="--recorded")
 
 
 def _header(
@@ -132,7 +137,7 @@ def _from_file(console: Console, file: Path, *, places: bool) -> tuple[RunLedger
 
 def _from_log(
     console: Console,
-    kafka: str | None,
+    kafka: KafkaConfig,
     save: Path | None,
     header: Header,
     *,
@@ -143,21 +148,21 @@ def _from_log(
     import asyncio
     import time
 
+    from messaging.kafka.client import connection_options
     from serve_app.audit.live import read_live
     from serve_app.audit.recording import new_recording
     from serve_app.audit.run_ledger import RunLedger
-    from serve_app.runfile import recall
 
     book = RunLedger(header.due, header.partitions, keep_places=places)
-    address = kafka or recall().kafka
     began = time.perf_counter()
     with ExitStack() as stack:
         advance = stack.enter_context(_bar(console, "reading"))
         recorder = stack.enter_context(new_recording(save, header)) if save else None
         stack.enter_context(_interruptible(console, book))
+        cluster = connection_options(kafka, "hub-ledger")
         asyncio.run(
             read_live(
-                address, book, recorder, patience_s=patience_s, fetch_max_wait_ms=wait_ms, progress=advance
+                cluster, book, recorder, patience_s=patience_s, fetch_max_wait_ms=wait_ms, progress=advance
             )
         )
     if save:

@@ -18,12 +18,15 @@ from aiokafka.errors import TransactionalIdAuthorizationFailed
 from messaging.connect import open_bus
 from messaging.kafka import KafkaBus, reader
 from messaging.kafka.acls import rules_of
+from messaging.kafka.client import connection_options
 from messaging.ports import EventBus, Record
 from messaging.principals import OPERATOR, PRINCIPALS, READER, READER_GROUPS, ROOMS, Access
-from messaging.topics import GROUPS, PREDICTIONS, SIGNALS, TOPICS, create_topics
+from messaging.topics import GROUPS, PREDICTIONS, SIGNALS, SUBSCRIPTIONS, TOPICS, create_topics
 from models.errors import AccessDenied, AppendDenied, ConfigError
 from models.events import CLAIM_KEY, Claim
 from models.metrics import MemoryMeter
+from serve_app.audit.live import read_live
+from serve_app.audit.run_ledger import RunLedger
 from signals.encoding import encode
 from tests.conftest import without_kafka
 from tests.support.certificate import Certificate
@@ -223,3 +226,13 @@ async def test_a_producer_that_was_denied_writes_on_where_it_may(kafka: Permitte
         await producer.rebuild()
 
         assert await producer.append(PREDICTIONS.name, 0, [Record(b"~k", b"{}")], timeout_s=10) > 0
+
+
+async def test_the_ledger_is_drawn_up_by_the_auditor(kafka: PermittedKafka) -> None:
+    """`hub ledger --config`: over TLS, with the login that may read what it needs and nothing else."""
+    book = RunLedger([], SIGNALS.partitions)
+    cluster = connection_options(kafka.config("hub-auditor"), "hub-ledger")
+
+    await read_live(cluster, book, None, patience_s=1, fetch_max_wait_ms=20, progress=lambda *_: None)
+
+    assert book.records >= len((SIGNALS, PREDICTIONS, SUBSCRIPTIONS))

@@ -50,7 +50,7 @@ async def test_a_live_run_is_clean_and_so_is_its_recording(
 
     with new_recording(file, Header(run.due, SIGNALS.partitions)) as recorder:
         await read_live(
-            tansu_bootstrap,
+            {"bootstrap_servers": [tansu_bootstrap]},
             book,
             recorder,
             patience_s=10,
@@ -76,4 +76,11 @@ async def test_an_address_without_a_broker_is_a_clear_error() -> None:
     book = RunLedger([], SIGNALS.partitions)
 
     with pytest.raises(BrokerUnavailable, match=address):
-        await read_live(address, book, None, patience_s=1, fetch_max_wait_ms=20, progress=lambda *_: None)
+        await read_live(
+            {"bootstrap_servers": [address]},
+            book,
+            None,
+            patience_s=1,
+            fetch_max_wait_ms=20,
+            progress=lambda *_: None,
+        )

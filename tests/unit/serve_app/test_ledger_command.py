@@ -122,7 +122,7 @@ def test_wrong_files_are_refused_by_name(file: Path, tmp_path: Path) -> None:
         ("--recorded", other): "is no recording",
         ("--recorded", newer): "'hub.ledger/9'",
         ("--recorded", cut): "cut off or spoilt",
-        ("--recorded", file, "--save", other): "leave out --kafka and --save",
+        ("--recorded", file, "--save", other): "leave out --kafka, --config, --save",
         ("--recorded", file, "--reads", "desk"): "READER=FILE",
         ("--recorded", file, "--reads", f"desk={tmp_path / 'absent'}"): "cannot be read",
         ("--recorded", file, "--reads", f"desk={reads}"): "line 1",
