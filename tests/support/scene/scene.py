@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -51,12 +51,16 @@ Script = Callable[["Scene"], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Cast:
-    """Who plays: brokers (1 or 3), workers of each role, users; `data` as of `KafkaCluster`."""
+    """Who plays: brokers (1 or 3), workers of each role, users, each of whom subscribes to these symbols;
+    `data` as of `KafkaCluster`.
+    """
 
     brokers: int = 1
     forecasters: int = 1
     fanouts: int = 2
     users: int = 30
+    symbols: Sequence[str] = STRATEGY.symbols
+    speed: float = SPEED
     data: Mapping[int, Path] | None = None
 
 
@@ -70,7 +74,7 @@ class Scene:
         self.nats: ServerProcess = nats(directory)
         self.wires = Wires(self.brokers.address, f"nats://{self.nats.address}", strategies)
         self.crew = Crew(directory, self.wires)
-        self.market = Market(self.wires.nats, bar_ms=STRATEGY.bar_ms, speed=SPEED)
+        self.market = Market(self.wires.nats, bar_ms=STRATEGY.bar_ms, speed=cast.speed)
         self.users = tuple(f"user-{number:03d}" for number in range(cast.users))
         self._cast = cast
         self._mended_ns = 0
@@ -84,7 +88,7 @@ class Scene:
             await create_topics(bus, self.brokers.replication, _TOPICS)
             writer = SubscriptionWriter(bus)
             await writer.put_many(
-                self._subscription(user, on) for user in self.users for on in STRATEGY.symbols
+                self._subscription(user, on) for user in self.users for on in self._cast.symbols
             )
         for _ in range(self._cast.forecasters):
             self.crew.recruit(Role.FORECASTER)
@@ -150,7 +154,7 @@ class Scene:
     def _audit(self, seconds: float) -> list[str]:
         ticks = [argument for text in TICKS for argument in ("--ticks", text)]
         arguments = ["--kafka", self.brokers.address, "--strategies", str(self.wires.strategies)]
-        return [*arguments, *ticks, "--seconds", str(seconds), "--speed", str(SPEED)]
+        return [*arguments, *ticks, "--seconds", str(seconds), "--speed", str(self._cast.speed)]
 
     @asynccontextmanager
     async def _bus(self) -> AsyncIterator[Any]:

@@ -60,6 +60,29 @@ def scaled(role: Role) -> Script:
     return script
 
 
+def shared_by_three(role: Role, bar_s: float) -> Script:
+    """One worker gets two others to share with; later one hands over, and one dies during a slot."""
+
+    async def script(scene: Scene) -> None:
+        await scene.go_on(bar_s)
+        first = scene.crew.of(role)[0]
+        for _ in range(2):
+            scene.crew.recruit(role)
+        await scene.ready()
+        await scene.go_on(2 * bar_s)
+        scene.crew.recruit(role)
+        await scene.ready()
+        scene.crew.stop(first)
+        await scene.go_on(2 * bar_s)
+        victim = scene.crew.busiest(role)
+        await scene.go_on(scene.market.next_due_s() + IN_A_BATCH_S)
+        scene.crew.kill(victim)
+        scene.mended()
+        scene.crew.recruit(role)
+
+    return script
+
+
 def stopped(role: Role) -> Script:
     """A worker is asked to end, when a newcomer stands ready to take its place."""
 
