@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,13 @@ from serve_app.servers.process import ServerProcess
 
 NO_KAFKA = "no Apache Kafka: "
 REQUIRE_KAFKA = "HUB_REQUIRE_KAFKA"
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C: a run that a shell started in the background is made deaf to it, and would pass that on to
+    the hubs that it starts and then interrupts.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -97,9 +97,18 @@ def up_hub(state: Path, **settings: str) -> Iterator[UpHub]:
     try:
         yield UpHub(_address(state, process, Path(log.name)), process, environment)
     finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=60)
+        _ended(process)
         log.close()
+
+
+def _ended(process: subprocess.Popen[str]) -> None:
+    """End the hub as Ctrl-C does. One that does not must not go on either: it would slow all that follows."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        raise
 
 
 def _address(state: Path, process: subprocess.Popen[str], log: Path) -> RunningHub:
