@@ -8,19 +8,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from serve_app.servers.apache_kafka import apache_kafka
+from serve_app.servers.apache_kafka import DEFAULT_JVM, apache_kafka
 
 
 @contextmanager
 def broker(*, apart: bool = False) -> Iterator[tuple[str, Path]]:
-    """Its address, and a directory to write to.
+    """Its address, and a directory to write to. It has the memory that Kafka's own start script gives it.
 
     `apart` gives the broker half of the cores and everybody else the other half, as if it had a machine of
     its own. Otherwise it depends on the kernel's mood whether two that take turns share a core.
     """
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="central-hub-")))
-        kafka = apache_kafka(scratch, progress=print)
+        kafka = apache_kafka(scratch, jvm=DEFAULT_JVM, progress=print)
         ours, its = _halves() if apart else (set[int](), set[int]())
         with _on(its):
             kafka.start()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import time
 from abc import ABC, abstractmethod
 from array import array
@@ -21,6 +20,7 @@ from aiokafka import AIOKafkaProducer
 from benchmarks.child import commands, run, say
 from benchmarks.fanout_peers import BATCH_BYTES
 from deployments.gateway.event_intake import NewEvent, checked_event, encoded
+from deployments.gateway.garbage import spare_collections
 from deployments.gateway.user_events import UserEvents
 from messaging.config import KafkaConfig
 from messaging.connect import open_bus
@@ -175,8 +175,7 @@ async def main() -> None:
     way: Way = Hub(asked.kafka) if asked.way == "hub" else Aiokafka(asked.kafka)
     await way.open()
     everybody = users()
-    gc.collect()
-    gc.freeze()  # as a gateway does
+    spare_collections()
     say({"ready": True})
     async for command in commands():
         rate, seconds = map(float, command.split())

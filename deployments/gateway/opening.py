@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from deployments.front.user_signals import UserSignals
 from deployments.gateway.backfill import SignalBackfill
 from deployments.gateway.config import GatewayConfig
 from deployments.gateway.decisions import DecisionLog
+from deployments.gateway.garbage import spare_collections
 from deployments.gateway.halts import HaltDesk
 from deployments.gateway.health import Health, Readiness
 from deployments.gateway.last_good import LastGoodAnswers
@@ -114,16 +114,8 @@ async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
             max_body_bytes=config.max_body_bytes,
             body_timeout_s=config.body_timeout_s,
         )
-        _spare_collections()
+        spare_collections()
         return OpenGateway(services, routing, stack.pop_all())
-
-
-def _spare_collections() -> None:
-    """Let full garbage collections pass over what lives as long as the process: modules, models and
-    services. Walking them stopped the loop for 25 to 72 ms.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 async def _connect(config: GatewayConfig, stack: AsyncExitStack, *, name: str, meter: Meter) -> Connections:

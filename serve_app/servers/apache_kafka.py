@@ -26,7 +26,11 @@ VERSION = "4.1.1"
 JAVA_NEEDED = 17
 FETCH_TIMEOUT_S = 300
 FORMAT_TIMEOUT_S = 60
-JVM = ("-Xms256m", "-Xmx512m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:-UsePerfData")
+COLLECTOR = ("-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:-UsePerfData")
+JVM = ("-Xms256m", "-Xmx512m", *COLLECTOR)
+"""Room for what a developer's machine asks of it."""
+DEFAULT_JVM = ("-Xms1g", "-Xmx1g", "-XX:InitiatingHeapOccupancyPercent=35", *COLLECTOR)
+"""What Kafka's own start script gives it."""
 POM = Path(__file__).parents[2] / "ops" / "kafka" / "pom.xml"
 
 # One node keeps every copy, groups start without waiting for more members, no topic appears by a typing
@@ -55,7 +59,11 @@ broker.session.timeout.ms=4000
 
 
 def apache_kafka(
-    directory: Path, *, data: Path | None = None, progress: Callable[[str], None] = lambda _: None
+    directory: Path,
+    *,
+    data: Path | None = None,
+    jvm: tuple[str, ...] = JVM,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> ServerProcess:
     """A formatted broker, not yet started; its log, in `data` if given, survives a kill. The first call
     fetches the jars.
@@ -67,7 +75,7 @@ def apache_kafka(
     broker, controller = free_ports(2)
     data = data or home / "data"
     properties = PROPERTIES.format(host=LOOPBACK, broker=broker, controller=controller, data=data)
-    node = KafkaNode(f"Apache Kafka {VERSION}", home, directory / "kafka.log", broker, properties)
+    node = KafkaNode(f"Apache Kafka {VERSION}", home, directory / "kafka.log", broker, properties, jvm=jvm)
     return kafka_node(node, cluster=new_cluster_id(), progress=progress)
 
 
