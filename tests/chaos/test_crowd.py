@@ -35,7 +35,7 @@ async def test_three_workers_share_a_hundred_thousand_users(
     happened: Callable[[Fault], Awaitable[None]],
 ) -> None:
     """Each of more than a million deliveries is there once, in order, in time and at its user, or recorded as
-    undelivered, which only what the dead worker was at may be.
+    undelivered; one death makes that one in twenty at most.
     """
     await happened(
         Fault(
