@@ -20,13 +20,13 @@ from aiokafka import AIOKafkaProducer
 from benchmarks.child import commands, run, say
 from benchmarks.fanout_peers import BATCH_BYTES
 from deployments.gateway.event_intake import NewEvent, checked_event, encoded
-from deployments.gateway.garbage import spare_collections
 from deployments.gateway.user_events import UserEvents
 from messaging.config import KafkaConfig
 from messaging.connect import open_bus
 from messaging.event_marks import EventMarks
 from messaging.publisher import Publisher
 from models.errors import HubError
+from models.garbage import spare_collections
 from models.metrics import MemoryMeter
 from models.principal import Principal, Tier
 from models.user_event import EVENT_KINDS, DataType

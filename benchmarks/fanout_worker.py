@@ -14,10 +14,10 @@ from random import SystemRandom
 from benchmarks.child import commands, run, say
 from benchmarks.crowd import strategy_of
 from deployments.fanout.config import WorkerConfig
-from deployments.fanout.garbage import spare_collections
 from deployments.fanout.worker import FanoutWorker
 from messaging.config import KafkaConfig
 from messaging.connect import open_bus
+from models.garbage import spare_collections_once
 
 
 class Delivered:
@@ -61,7 +61,7 @@ async def main() -> None:
     running = asyncio.create_task(worker.run())
     while not worker.ready:
         await asyncio.wait({running}, timeout=0.05)
-    await spare_collections(worker)
+    await spare_collections_once(lambda: worker.ready)
     say({"ready": True})
     async for _ in commands():
         say({"delivered_ms": meter.take(), "counters": worker.status()["counters"]})

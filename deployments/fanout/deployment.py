@@ -11,11 +11,11 @@ from ray import serve
 from ray.serve import Application
 
 from deployments.fanout.config import FanoutConfig, WorkerConfig
-from deployments.fanout.garbage import spare_collections
 from deployments.fanout.worker import FanoutWorker
 from deployments.router.meter import RayMeter
 from messaging.connect import make_broadcast, open_bus
 from messaging.topics import CONTROL, PREDICTIONS, SIGNAL_STATE, SIGNALS, SUBSCRIPTIONS, check_topics
+from models.garbage import spare_collections_once
 
 _TOPICS: Final = (PREDICTIONS, SUBSCRIPTIONS, SIGNALS, SIGNAL_STATE, CONTROL)
 
@@ -40,7 +40,7 @@ class Fanout:
             broadcast=self._broadcast,
         )
         self._running = asyncio.create_task(self._worker.run())
-        self._sparing = asyncio.create_task(spare_collections(self._worker))
+        self._sparing = asyncio.create_task(spare_collections_once(lambda: self._worker.ready))
 
     async def status(self) -> dict[str, Any]:
         """What this replica owns, how far it is, and what became of what was owed."""

@@ -18,6 +18,7 @@ from deployments.router.opening import Routing
 from messaging.connect import open_bus, open_feed
 from messaging.topics import MODELS, PREDICTIONS, check_topics
 from models.errors import OwnershipLost
+from models.garbage import spare_collections_once
 
 _DOWN_LIMIT_S: Final = 60.0
 
@@ -47,11 +48,18 @@ class Forecaster:
             config=WorkerConfig(name=name, **config.timings.model_dump()),
         )
         self._running = asyncio.create_task(self._worker.run())
+        self._sparing = asyncio.create_task(spare_collections_once(self._is_ready))
 
     async def status(self) -> dict[str, Any]:
         """What the worker owns and how far it is; `ready` once it can also route."""
-        routing = self._routing.client.ready()
-        return {**self._worker.status(), "routing": routing, "ready": self._worker.ready and routing}
+        return {
+            **self._worker.status(),
+            "routing": self._routing.client.ready(),
+            "ready": self._is_ready(),
+        }
+
+    def _is_ready(self) -> bool:
+        return self._worker.ready and self._routing.client.ready()
 
     async def check_health(self) -> None:
         """Raises what ended the worker or its routing, or that a partition has been down for a minute, so
@@ -68,7 +76,8 @@ class Forecaster:
     async def __del__(self) -> None:
         """Hand the symbols over, then close everything."""
         await self._worker.stop()
-        await asyncio.gather(self._running, return_exceptions=True)
+        self._sparing.cancel()
+        await asyncio.gather(self._running, self._sparing, return_exceptions=True)
         await self._routing.close()
         self._meter.flush()
         await self._feed.close()

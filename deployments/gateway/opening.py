@@ -14,7 +14,6 @@ from deployments.front.user_signals import UserSignals
 from deployments.gateway.backfill import SignalBackfill
 from deployments.gateway.config import GatewayConfig
 from deployments.gateway.decisions import DecisionLog
-from deployments.gateway.garbage import spare_collections
 from deployments.gateway.halts import HaltDesk
 from deployments.gateway.health import Health, Readiness
 from deployments.gateway.last_good import LastGoodAnswers
@@ -31,6 +30,7 @@ from messaging.event_marks import EventMarks
 from messaging.marks import SignalMarks
 from messaging.ports import Broadcast, EventBus, MarketFeed
 from messaging.publisher import Publisher
+from models.garbage import spare_collections
 from models.metrics import Meter
 from storage.memory import MemoryFastStore
 from storage.ports import FastStore

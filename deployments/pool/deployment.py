@@ -26,6 +26,7 @@ from deployments.router.scaling import POOL_POLICY
 from deployments.router.ticket_router import ticket_routing
 from models.decision import Ticket
 from models.forecast import InferCall
+from models.garbage import spare_collections
 from models.ids import random_id
 
 
@@ -46,6 +47,7 @@ class InferenceReplica:
         )
 
         self._demand = Demand(slots=config.slots, clock=time.time_ns)
+        spare_collections()
 
     def load(self, config: PoolConfig) -> Sequence[LoadedModel]:
         """The models this replica holds."""
