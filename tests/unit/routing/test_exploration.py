@@ -69,7 +69,9 @@ def test_does_not_explore_under_a_tight_deadline() -> None:
 @settings(max_examples=100, deadline=None)
 @given(worlds())
 def test_explored_choice_is_feasible_in_every_world(world: World) -> None:
-    """It is among the pairs that fit, for the same model as the best, and never one that was tried before."""
+    """It is among the pairs that fit, for the same model as the best, and never one that was tried before.
+    Where none fits nobody explores; one that is doubted may be asked.
+    """
     load = world.table().snapshot(world.now_ns)
     for seed in range(20):
         try:
@@ -88,8 +90,10 @@ def test_explored_choice_is_feasible_in_every_world(world: World) -> None:
             for view in decision.shortlist
             if (view.model, view.replica) == (str(decision.chosen), decision.replica)
         )
-        assert view.feasible
         assert decision.replica not in world.exclude
+        if not any(other.feasible for other in decision.shortlist):
+            return
+        assert view.feasible
         if decision.explored:
             assert view.quantile_ms <= SLACK * decision.budget_ms
             best = max(decision.shortlist, key=lambda row: row.score)
