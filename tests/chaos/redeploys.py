@@ -87,6 +87,7 @@ async def _under_load(launched: Launched, scene: Scene, directory: Path) -> dict
         "ledger": ledger,
         "took_s": took_s,
         "statuses": Counter(one.status for one in answers),
+        "refusals": [one.refusal for one in answers if one.refusal],
         "slowest_s": max(one.took_s for one in answers),
         "silence_s": await _silence_s(launched.settings, scene),
     }

@@ -41,5 +41,5 @@ def test_ten_rolling_redeploys_cost_no_signal_and_no_answer(
     )
 
     assert ledger["clean"], "\n".join(ledger["lines"])
-    assert set(result["statuses"]) == {"200"}, result["statuses"]
+    assert set(result["statuses"]) == {"200"}, result["refusals"]
     assert delivered > 0.95

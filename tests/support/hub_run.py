@@ -29,11 +29,12 @@ REQUEST = {
 
 @dataclass(frozen=True)
 class Answered:
-    """One request: when it was answered, after how long, and with which status."""
+    """One request: when it was answered, after how long, with which status, and why not if it was refused."""
 
     at_ns: int
     took_s: float
     status: str
+    refusal: str = ""
 
 
 class Load:
@@ -57,8 +58,9 @@ class Load:
         with client:
             while not self._stop.is_set():
                 began = time.monotonic()
-                status = _status(client)
-                self.answers.append(Answered(time.time_ns(), time.monotonic() - began, status))
+                refusal = _refusal(client)
+                status = refusal.split()[0] if refusal else "200"
+                self.answers.append(Answered(time.time_ns(), time.monotonic() - began, status, refusal))
 
 
 @asynccontextmanager
@@ -117,12 +119,13 @@ def ledger_of(reader: subprocess.Popen[str]) -> dict[str, Any]:
     return dict(orjson.loads(output.splitlines()[-1]))
 
 
-def _status(client: HubClient) -> str:
+def _refusal(client: HubClient) -> str:
+    """Why a request was not answered, in the hub's own words; empty if it was."""
     try:
         client.call("POST", "/api/v1/infer", body=REQUEST)
     except Refused as error:
-        return error.message.split()[0]
-    return "200"
+        return error.message
+    return ""
 
 
 @contextmanager
