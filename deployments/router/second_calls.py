@@ -1,29 +1,38 @@
 """Second calls: elsewhere after a replica did not answer, beside the first while that is late.
 
-A replica that refused, was busy, lost or failed costs one more attempt on another one inside the deadline, as
-far as the retry budget goes. A first call that will probably miss its deadline gets a second one beside it,
-as `routing/protection/hedging.py` says; the first answer counts and the other call is stopped. Inference has
-no side effects, so a second call is safe even where nobody knows how far the first one got.
+A replica that was busy, lost or failed costs one more attempt on another one inside the deadline, as far as
+the retry budget goes. A call that no replica took does not count as that one: while a pool is being replaced,
+the replica that leaves and the one that is next to leave may both refuse, and a third would have answered.
+
+A first call that will probably miss its deadline gets a second one beside it, as
+`routing/protection/hedging.py` says; the first answer counts and the other call is stopped. Inference has no
+side effects, so a second call is safe even where nobody knows how far the first one got.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
+from typing import Final
 
 from deployments.router.calls import Calls, Work
 from deployments.router.decisions import Decisions
 from deployments.router.race import Call, Race
 from models.answer import Answer
 from models.decision import Decision, Execution
-from models.errors import HubError, NoModelMatches, NothingFeasible, ReplicaError
+from models.errors import HubError, NoModelMatches, NothingFeasible, ReplicaError, TicketRefused
 from models.metrics import Meter
 from routing.protection.budget import RETRIES, AttemptBudget
 from routing.protection.hedging import HedgePolicy
 
+_MOST_TAKEN: Final = 2
+"""Calls for one request, one after the other, that a replica took and did not answer."""
+_MOST_CALLS: Final = 4
+"""The same with those that no replica took: more refusals in a row come from no replacement."""
+
 
 class SecondCalls:
-    """Gets an answer to a decided request in at most two calls. Belongs to one event loop."""
+    """Gets an answer to a decided request in at most two calls that were taken. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -49,11 +58,17 @@ class SecondCalls:
     async def answer(self, work: Work, decision: Decision) -> Answer:
         """The first answer. Raises the error of the last call made."""
         self._retries.earn(self._clock())
-        try:
-            return await self._hedged(work, decision)
-        except ReplicaError as error:
-            again = self._elsewhere(work, decision, error)
-        return await self._calls.call(work, again)
+        call, tried, taken = self._hedged(work, decision), {decision.replica}, 0
+        while True:
+            try:
+                return await call
+            except ReplicaError as error:
+                taken += not isinstance(error, TicketRefused)
+                if taken == _MOST_TAKEN or decision.attempt == _MOST_CALLS:
+                    raise
+                decision = self._elsewhere(work, decision.attempt + 1, tried, error)
+            tried.add(decision.replica)
+            call = self._calls.call(work, decision)
 
     async def _hedged(self, work: Work, decision: Decision) -> Answer:
         if decision.execution is Execution.LOCAL:  # it would be answered by the same process
@@ -79,7 +94,7 @@ class SecondCalls:
         now_ns = self._clock()
         ratios = self._decisions.spread(first, rows=len(work.window))
         try:
-            other = self._second(work, first)
+            other = self._decide(work, 2, {first.replica})
         except HubError:
             return None
         elapsed_ms = (now_ns - first.decided_ns) / 1e6
@@ -88,14 +103,14 @@ class SecondCalls:
         self._meter.count("hub_hedges_total", {"profile": first.profile})
         return other
 
-    def _elsewhere(self, work: Work, failed: Decision, error: ReplicaError) -> Decision:
-        """A decision for another replica; if there is none, or no budget, the first call's error stands."""
+    def _elsewhere(self, work: Work, attempt: int, tried: Collection[str], error: ReplicaError) -> Decision:
+        """A decision for another replica; if there is none, or no budget, the last call's error stands."""
         if not self._retries.spend(self._clock()):
             raise error
         try:
-            return self._second(work, failed)
+            return self._decide(work, attempt, tried)
         except (NoModelMatches, NothingFeasible):
             raise error from None
 
-    def _second(self, work: Work, first: Decision) -> Decision:
-        return self._decisions.decide(work.requirements, attempt=2, exclude=frozenset({first.replica}))
+    def _decide(self, work: Work, attempt: int, tried: Collection[str]) -> Decision:
+        return self._decisions.decide(work.requirements, attempt=attempt, exclude=frozenset(tried))

@@ -243,14 +243,48 @@ async def test_tries_once_more_elsewhere(error: HubError, *, refuse: bool) -> No
     assert hub.in_flight() == 0
 
 
-async def test_never_tries_a_third_time() -> None:
-    """After two attempts the last error is the caller's."""
+async def test_nobody_runs_a_request_a_third_time() -> None:
+    """After two attempts that a replica took the last error is the caller's."""
     hub = a_hub(ScriptedPools(lambda call, ticket: ReplicaBusy(f"{ticket.replica} is full")))
 
     with pytest.raises(ReplicaBusy, match="is full"):
         await hub.infer()
 
     assert len(hub.pools.sent) == 2
+
+
+def failing_with(*errors: HubError) -> Script:
+    """A script of these failures, one call each; all other calls are answered."""
+    left = list(errors)
+    return lambda call, ticket: left.pop(0) if left else None
+
+
+GONE, DEAD = TicketRefused("gone"), ReplicaLost("dead")
+FIVE = ("r1", "r2", "r3", "r4", "r5")
+
+
+@pytest.mark.parametrize("errors", [(GONE, GONE), (GONE, GONE, GONE), (DEAD, GONE), (GONE, DEAD)], ids=str)
+async def test_a_call_that_no_replica_took_is_no_second_attempt(errors: tuple[HubError, ...]) -> None:
+    """As when the replicas of a pool are replaced one after the other: the next one answers."""
+    hub = a_hub(ScriptedPools(failing_with(*errors)), replicas=FIVE)
+
+    answer = await hub.infer()
+
+    assert answer.decision.attempt == len(errors) + 1 == len(set(hub.pools.tried))
+    assert hub.in_flight() == 0
+
+
+@pytest.mark.parametrize(
+    "errors", [(GONE,) * 4, (DEAD, DEAD), (GONE, DEAD, DEAD), (DEAD, GONE, DEAD)], ids=str
+)
+async def test_calls_one_after_the_other_have_an_end(errors: tuple[HubError, ...]) -> None:
+    """Two that were taken, four in all; the last error is the caller's."""
+    hub = a_hub(ScriptedPools(failing_with(*errors)), replicas=FIVE)
+
+    with pytest.raises(type(errors[-1])):
+        await hub.infer()
+
+    assert len(hub.pools.sent) == len(errors)
 
 
 async def test_without_a_second_replica_the_first_error_stands() -> None:
