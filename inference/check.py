@@ -1,8 +1,8 @@
 """What the registry asks of a model before it may answer: card, hash, contract, dry run, determinism.
 
 Each failure is a `CardRejected` that names what was wrong. The dry run has a time limit, so a graph that
-never ends is refused and not waited for. Memory is not limited here: an artefact from a stranger belongs into
-a confined process.
+never ends is refused and not waited for. Memory is not limited here: an artefact from a stranger is looked at
+by `inference/confined`, in a process of its own.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import Any, Final
 
 import numpy as np
 import onnxruntime as ort
+from numpy.random import default_rng
 from numpy.typing import NDArray
 
 from inference.calibration import RawOutputs
 from inference.cards import CARD_FILE, read_card
-from inference.session import Session
+from inference.session import Session, read_artefact
 from models.card import ModelCard
 from models.errors import CardRejected, HubError
 from models.task import INTERVAL_LEVELS, TASKS, TaskContract
@@ -58,13 +59,22 @@ def load_cards(repository: Path) -> Repository:
 def check(directory: Path) -> ModelCard:
     """The card of a model that holds what it says; CardRejected names the first thing that does not."""
     card = read_card(directory)
-    task = _task_of(card)
     _check_measured(card)
+    try_out(card, read_artefact(directory))
+    return card
+
+
+def try_out(card: ModelCard, artefact: bytes) -> Session:
+    """The session of an artefact that does what its card says; CardRejected names what it does not.
+
+    This runs the graph: bytes from a stranger are tried out in a confined process.
+    """
+    task = _task_of(card)
     _check_levels(card)
-    session = Session.load(directory, card)
+    session = Session(artefact, card)
     _check_signature(session, task)
     _dry_run(session, task)
-    return card
+    return session
 
 
 def _task_of(card: ModelCard) -> TaskContract:
@@ -138,7 +148,7 @@ def _expect(field: str, found: tuple[str, list[Any]] | None, tail: list[int], ca
 
 def _dry_run(session: Session, task: TaskContract) -> None:
     """Run typical windows alone and in batches: the answer to a row must not depend on its company."""
-    window, context = _typical(max(_BATCHES), task)
+    window, context = typical_rows(max(_BATCHES), task)
     with _time_limit(_DRY_RUN_S) as options:
 
         def run(rows: int) -> RawOutputs:
@@ -181,9 +191,9 @@ def _check_independent(card: ModelCard, rows: int, part: RawOutputs, whole: RawO
         )
 
 
-def _typical(rows: int, task: TaskContract) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def typical_rows(rows: int, task: TaskContract) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Windows and context of the size a market gives: returns of half a basis point."""
-    rng = np.random.default_rng(0)
+    rng = default_rng(0)
     window = rng.normal(0, 5e-5, (rows, task.window)).astype(np.float32)
     positive = {"spread_rel": 8e-5, "vol_short": 5e-5, "vol_long": 5e-5, "vol_ratio": 1.0}
     columns = [

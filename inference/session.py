@@ -54,10 +54,7 @@ class Session:
     @classmethod
     def load(cls, directory: Path, card: ModelCard) -> Self:
         """The session of `model.onnx` in a model's directory."""
-        try:
-            return cls((directory / MODEL_FILE).read_bytes(), card)
-        except FileNotFoundError:
-            raise CardRejected(f"{directory / MODEL_FILE} is missing", field=MODEL_FILE) from None
+        return cls(read_artefact(directory), card)
 
     def run(
         self,
@@ -107,6 +104,14 @@ class Session:
             raise TooLarge(
                 f"window holds {len(window)} rows; {self.card.key} takes at most {most}", field="window"
             )
+
+
+def read_artefact(directory: Path) -> bytes:
+    """The bytes of `model.onnx` in a model's directory."""
+    try:
+        return (directory / MODEL_FILE).read_bytes()
+    except FileNotFoundError:
+        raise CardRejected(f"{directory / MODEL_FILE} is missing", field=MODEL_FILE) from None
 
 
 def _load(model: bytes, card: ModelCard) -> ort.InferenceSession:

@@ -27,6 +27,10 @@ HubError
 +-- StoreUnavailable              what may be lost is away for now; nobody waited for it
 +-- AlreadyRecording              one recording at a time
 +-- CardRejected                  a model artefact or its card failed a check
+|   +-- AlreadyRegistered         that version is another artefact
+|   +-- NotPossible               the model's status does not allow it
++-- RegistryAway                  nobody owns the catalogue at the moment
++-- ConfinementUnavailable        this machine cannot confine what looks at a stranger's artefact
 +-- ConfigError                   configuration or a secret is missing or wrong
 
 An error carries `code` (stable, machine-readable), `retryable` and, where waiting helps, `retry_after_s`.
@@ -348,6 +352,35 @@ class CardRejected(HubError):
 
     code = "card_rejected"
     http_status = 422
+
+
+class AlreadyRegistered(CardRejected):
+    """The version is taken by another artefact."""
+
+    code = "already_registered"
+    http_status = 409
+
+
+class NotPossible(CardRejected):
+    """The model's status does not allow what was asked."""
+
+    code = "not_possible"
+    http_status = 409
+
+
+class RegistryAway(HubError):
+    """Nobody owns the catalogue now. What was asked did not happen, or the catalogue shows it."""
+
+    code = "registry_away"
+    http_status = 503
+    retryable = True
+
+
+class ConfinementUnavailable(HubError):
+    """This machine cannot confine a process, so nobody's artefact is looked at here."""
+
+    code = "confinement_unavailable"
+    http_status = 501
 
 
 class ConfigError(HubError):

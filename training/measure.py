@@ -15,13 +15,13 @@ import yaml
 from inference.calibration import RawOutputs
 from inference.cards import CARD_FILE
 from inference.session import MODEL_FILE, Session
+from inference.warm import cost_of, warm_profile
 from models.card import Calibration, ModelCard, ModelContract, ModelStatus
 from models.task import CONTEXT_FEATURES, TIME_SERIES_FORECAST, WINDOW
 from training.about import About
 from training.calibrate import calibrate
 from training.data import Samples, digest_of, load_samples, tick_files
 from training.evidence import Losses, evidence_of, losses_of
-from training.latency import cost_of, warm_profile
 from training.plan import Plan
 from training.running import run_in_chunks
 
@@ -103,14 +103,18 @@ class Yardstick:
         """Time the model and write its card; skill is against `naive`."""
         card = self._card(model, status, trained)
         session = Session(model.artefact, card)
-        warm = warm_profile(session, self.parts.test)
+        rows = self.parts.test.window, self.parts.test.context
         evidence = tuple(
             evidence_of(
                 model.losses, naive.losses, self.parts.test, instrument=instrument, part=self.plan.test
             )
             for instrument in ("*", *self.plan.instruments)
         )
-        measured = {"warm": warm, "cost": cost_of(session, self.parts.test), "evidence": evidence}
+        measured = {
+            "warm": warm_profile(session, rows),
+            "cost": cost_of(session, rows),
+            "evidence": evidence,
+        }
         return CardedModel(model.artefact, card.model_copy(update=measured))
 
     def _card(self, model: Measured, status: ModelStatus, trained: dict[str, str]) -> ModelCard:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from inference import warm
 from inference.check import check, load_cards
 from models.card import ModelStatus
 from tests.unit.training.synthetic import PLAN
-from training import adopt, latency
+from training import adopt
 from training.heads.base import Head
 from training.heads.controls import Naive, Reversal
 from training.heads.linear import RidgeHead
@@ -27,8 +28,8 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(autouse=True)
 def _short_timing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Latency figures are of no interest here."""
-    monkeypatch.setattr(latency, "_BUDGET_S", 0.0)
-    monkeypatch.setattr(latency, "_ROWS", (1, 64))
+    monkeypatch.setattr(warm, "THOROUGH", warm.QUICK)
+    monkeypatch.setattr(warm, "_ROWS", (1, 64))
 
 
 def test_training_writes_models_that_pass_the_gate(yardstick: Yardstick, tmp_path: Path) -> None:
