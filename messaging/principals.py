@@ -65,7 +65,7 @@ class Access:
 
 _EVENTS: Final = (EVENT_MARKS, *USER_EVENTS)
 
-Room = Literal["gateway", "registry", "forecaster", "fanout", "stream"]
+Room = Literal["gateway", "registry", "pool", "forecaster", "fanout", "stream"]
 
 ROOMS: Final[dict[Room, Access]] = {
     "gateway": Access(
@@ -78,6 +78,7 @@ ROOMS: Final[dict[Room, Access]] = {
     "registry": Access(
         "hub-registry", "the catalogue of models", reads=(MODELS,), owns=(MODELS,), group=REGISTRY.name
     ),
+    "pool": Access("hub-pool", "inference, with models that are registered at run time", reads=(MODELS,)),
     "forecaster": Access(
         "hub-forecaster",
         "ticks to predictions",

@@ -7,23 +7,32 @@ Nothing on a card is claimed without `n`, a period and an error. The card is wri
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
 
 from models.base import Frozen
 from models.task import DataSize
 
-ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
-ModelVersion = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+){0,2}$")]
+_NAME: Final = r"[a-z][a-z0-9-]{0,62}"
+_VERSION: Final = r"[0-9]+(\.[0-9]+){0,2}"
+NAMED_MODEL: Final = f"^{_NAME}(@{_VERSION})?$"
+"""A name, or a name and a version."""
+
+ModelName = Annotated[str, StringConstraints(pattern=f"^{_NAME}$")]
+ModelVersion = Annotated[str, StringConstraints(pattern=f"^{_VERSION}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class ModelStatus(StrEnum):
-    """`live` models answer requests; `load-only` ones are honest ballast, routed to only by name."""
+    """`live` models answer requests; all others are routed to only by name. `candidate`: registered and not
+    yet promoted; `demoted`: another version took its place; `load-only`: honest ballast.
+    """
 
     LIVE = "live"
     LOAD_ONLY = "load-only"
+    CANDIDATE = "candidate"
+    DEMOTED = "demoted"
 
 
 class ModelKey(Frozen):
@@ -117,9 +126,9 @@ class ModelCard(Frozen):
     contract: ModelContract
     max_size: DataSize = DataSize.LARGE
     cost: Annotated[float, Field(ge=0)]
-    warm: tuple[WarmProfile, ...]
+    warm: tuple[WarmProfile, ...] = ()
     calibration: Calibration
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[Evidence, ...] = ()
     trained: dict[str, str] = Field(default_factory=dict)
 
     @property

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from models.base import Frozen
-from models.card import ModelCard
+from models.card import ModelCard, ModelStatus
 
 CLAIM_KEY: Final = b"~claim"
 BEAT_KEY: Final = b"~beat"
@@ -115,13 +115,37 @@ def mark_key(user_id: str, sequence: int) -> bytes:
     return MARK_PREFIX + f"{user_id}:{sequence // MARK_EVERY % MARKS_KEPT}".encode()
 
 
+class Origin(StrEnum):
+    """Where a model comes from: the repository on every node, or a registration at run time, whose artefact
+    is fetched by its hash.
+    """
+
+    REPOSITORY = "repository"
+    REGISTERED = "registered"
+
+
 class ModelAdded(Frozen):
-    """A checked model entered the catalogue."""
+    """A checked model entered the catalogue; `signature` is the hub's own on one that was registered."""
 
     schema_: Literal["hub.model-added/1"] = Field("hub.model-added/1", alias="schema")
     kind: Literal["added"] = "added"
     epoch: int
     card: ModelCard
+    at_ns: int
+    origin: Origin = Origin.REPOSITORY
+    signature: str = ""
+
+
+class ModelMoved(Frozen):
+    """A model got another status, by whom and why."""
+
+    schema_: Literal["hub.model-moved/1"] = Field("hub.model-moved/1", alias="schema")
+    kind: Literal["moved"] = "moved"
+    epoch: int
+    model: str
+    to: ModelStatus
+    reason: str
+    by: str
     at_ns: int
 
 
@@ -134,6 +158,7 @@ class ModelRetired(Frozen):
     model: str
     reason: str
     at_ns: int
+    by: str = ""
 
 
-CatalogueEvent = Annotated[ModelAdded | ModelRetired, Field(discriminator="kind")]
+CatalogueEvent = Annotated[ModelAdded | ModelMoved | ModelRetired, Field(discriminator="kind")]

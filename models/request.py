@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field, model_validator
 
 from models.base import Frozen
-from models.card import ModelName
+from models.card import NAMED_MODEL
 from models.errors import BadValue
 from models.task import DataSize
 
@@ -33,7 +33,8 @@ class Ask(Frozen):
     """A request for a task. Founding words (`model_type`, `latency_requirement: "< 100ms"`,
     `accuracy_requirement: "> 95%"`) are accepted beside the typed form, never mixed for one field.
 
-    `min_accuracy` is measured interval coverage as a share (0.95), not direction accuracy.
+    `min_accuracy` is measured interval coverage as a share (0.95), not direction accuracy. `model` names one
+    to answer: by `name`, or by `name@version`, which also reaches versions that are not live.
     """
 
     task: str
@@ -44,7 +45,7 @@ class Ask(Frozen):
     symbol: str | None = None
     bar_ms: Annotated[int, Field(gt=0)] | None = None
     horizon_ms: Annotated[int, Field(gt=0)] | None = None
-    model: ModelName | None = None
+    model: Annotated[str, Field(pattern=NAMED_MODEL)] | None = None
 
     @model_validator(mode="before")
     @classmethod

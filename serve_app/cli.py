@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from models.errors import HubError
-from serve_app.commands import ask, experiment, halts, ledger, recordings, run, streams, topics
+from serve_app.commands import ask, experiment, halts, ledger, models, recordings, run, streams, topics
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,7 +23,6 @@ app.command()(streams.subscribe)
 app.command()(streams.signals)
 app.command()(streams.stream)
 app.command()(ask.route)
-app.command()(ask.models)
 app.command()(ask.explain)
 app.command()(recordings.record)
 app.command()(recordings.replay)
@@ -32,6 +31,7 @@ app.command()(halts.halt)
 app.command()(halts.resume)
 app.command()(halts.halts)
 app.command()(ask.token)
+app.add_typer(models.app, name="models")
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(topics.app, name="topics")
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from deployments.front.tokens import TokenVerifier
+from inference.signature import Signer
 from messaging.connect import open_bus
 from messaging.topics import check_topics, create_topics
 from models.errors import TopicMismatch
+from models.secret import SecretRef
 from serve_app.hub import LocalHub
 from serve_app.local_stack import Broker, LocalStack
 from serve_app.runfile import RunningHub, forget, remember
@@ -62,7 +64,8 @@ def local_settings(
         "kafka": {"bootstrap": ends.kafka, **broker_traits(broker)},
         "nats": {"servers": [ends.nats]},
         "redis": {"url": ends.redis},
-        "tokens": {"kind": "hs256", "secret": {"file": str(_new_secret(stack.run_dir)), "env": None}},
+        "tokens": {"kind": "hs256", "secret": _new_secret(stack.run_dir, "token-secret")},
+        "registration": _registration(stack.run_dir),
     }
     return load_settings(file, **{**local, **overrides})
 
@@ -101,11 +104,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _new_secret(directory: Path) -> Path:
-    path = directory / "token-secret"
+def _registration(directory: Path) -> dict[str, Any]:
+    """Models at run time live as long as the bundled servers do, and are signed with a key of this run."""
+    key = _new_secret(directory, "model-key")
+    verify_key = Signer(SecretRef.model_validate(key).resolve()).verify_key
+    return {"artefacts": str(directory / "artefacts"), "signing_key": key, "verify_key": verify_key}
+
+
+def _new_secret(directory: Path, name: str) -> dict[str, str | None]:
+    """A fresh secret in a file for the user's eyes only, as settings name it."""
+    path = directory / name
     path.touch(mode=0o600)
     path.write_text(secrets.token_hex(32))
-    return path
+    return {"file": str(path), "env": None}
 
 
 def _address(settings: HubSettings, hub: LocalHub, *, bundled: bool) -> RunningHub:

@@ -48,6 +48,16 @@ class PoolSettings(Frozen):
     slots: Annotated[int, Field(gt=0)] = 2
 
 
+class RegistrationSettings(Frozen):
+    """Models at run time: `artefacts` is a directory that all nodes share, or an object store's URL;
+    `signing_key` is resolved by the registry alone, `verify_key` is its public half (`hub models key`).
+    """
+
+    artefacts: str
+    signing_key: SecretRef
+    verify_key: str
+
+
 class RoomSecrets(Frozen):
     """The passwords of one room's principal; its name is the contract's (`messaging.principals.ROOMS`)."""
 
@@ -82,6 +92,7 @@ class HubSettings(BaseSettings):
     profiles: str
     tiers: str
     experiments: str = "config/experiments.yaml"
+    registration: RegistrationSettings | None = None
     pools: Annotated[tuple[PoolSettings, ...], Field(min_length=1)]
     local_model_ms: Annotated[float, Field(ge=0)] = 0.0
     clock_error_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0

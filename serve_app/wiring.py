@@ -17,9 +17,9 @@ from deployments.forecaster.deployment import build_forecaster
 from deployments.front.limits import load_tiers
 from deployments.gateway.config import GatewayConfig
 from deployments.gateway.deployment import build_gateway
-from deployments.pool.config import PoolConfig
+from deployments.pool.config import PoolConfig, RegisteredConfig
 from deployments.pool.deployment import build_pool
-from deployments.registry.config import RegistryConfig
+from deployments.registry.config import RegistrationConfig, RegistryConfig
 from deployments.registry.deployment import build_registry
 from deployments.router.config import LocalConfig, RouterConfig
 from deployments.stream.config import StreamConfig
@@ -71,12 +71,30 @@ def pool_config(settings: HubSettings, pool: PoolSettings) -> PoolConfig:
         replicas=pool.replicas,
         max_replicas=pool.max_replicas,
         slots=pool.slots,
+        registered=_registered(settings),
+    )
+
+
+def _registered(settings: HubSettings) -> RegisteredConfig | None:
+    if settings.registration is None:
+        return None
+    return RegisteredConfig(
+        kafka=settings.kafka_of("pool"),
+        artefacts=settings.registration.artefacts,
+        verify_key=settings.registration.verify_key,
     )
 
 
 def registry_config(settings: HubSettings) -> RegistryConfig:
     """What the registry needs."""
-    return RegistryConfig(repository=_repository(settings), kafka=settings.kafka_of("registry"))
+    given = settings.registration
+    return RegistryConfig(
+        repository=_repository(settings),
+        kafka=settings.kafka_of("registry"),
+        registration=RegistrationConfig(artefacts=given.artefacts, signing_key=given.signing_key)
+        if given
+        else None,
+    )
 
 
 def forecaster_config(

@@ -18,6 +18,7 @@ from deployments.gateway.halts import HaltDesk
 from deployments.gateway.health import Health, Readiness
 from deployments.gateway.last_good import LastGoodAnswers
 from deployments.gateway.markets import Markets
+from deployments.gateway.model_desk import ServeModelDesk
 from deployments.gateway.probes import Probes
 from deployments.gateway.services import Services
 from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWriter
@@ -104,6 +105,7 @@ async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
             events=UserEvents(to.bus, publisher, marks, clock=time.time_ns, rng=rng, meter=meter),
             halts=halts,
             health=_health(config, to, routing, limiter=limiter, publisher=publisher),
+            models=ServeModelDesk(),
             strategies={strategy.ref: strategy for strategy in config.strategies},
             meter=meter,
             clock=time.time_ns,

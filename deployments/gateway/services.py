@@ -18,6 +18,7 @@ from deployments.gateway.halts import HaltDesk
 from deployments.gateway.health import Health
 from deployments.gateway.last_good import LastGoodAnswers
 from deployments.gateway.markets import Markets
+from deployments.gateway.model_desk import ModelDesk
 from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWriter
 from deployments.gateway.user_events import UserEvents
 from deployments.router.observer import Observer
@@ -73,6 +74,7 @@ class Services:
     halts: HaltDesk
     events: UserEvents
     health: Health
+    models: ModelDesk
     strategies: Mapping[str, Strategy]
     meter: Meter
     clock: Callable[[], int]

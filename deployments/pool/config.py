@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from deployments.router.names import LOCAL_POOL
+from messaging.config import KafkaConfig
 from models.base import Frozen
 from models.card import ModelName
 
@@ -20,12 +21,23 @@ def _not_local(name: str) -> str:
 PoolName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$"), AfterValidator(_not_local)]
 
 
+class RegisteredConfig(Frozen):
+    """Where a replica learns of models that are registered while it runs, where it fetches them, and the key
+    that it checks their signatures with.
+    """
+
+    kafka: KafkaConfig
+    artefacts: str
+    verify_key: str
+
+
 class PoolConfig(Frozen):
     """One pool. `repository` is the model repository's directory on every node, `models` picks from it.
 
     A replica makes `slots` runs at once, each on one thread, and lets `max_queue` calls wait; the next is
     refused. With `batch`, calls that wait for the same model run as one of at most `batch_rows` rows.
-    `hardware` names the class that service times are comparable within.
+    `hardware` names the class that service times are comparable within. With `registered` it also holds the
+    models that are registered at run time.
 
     With `max_replicas` the pool grows from `replicas` up to that and shrinks again, by what it recorded over
     `look_back_s`, after the two delays (docs/scaling.md).
@@ -44,6 +56,7 @@ class PoolConfig(Frozen):
     batch: bool = True
     batch_rows: Annotated[int, Field(gt=0)] = 64
     hardware: str = "cpu"
+    registered: RegisteredConfig | None = None
     num_cpus: Annotated[float, Field(ge=0)] = 0.1
     health_period_s: Annotated[float, Field(gt=0)] = 5.0
     health_timeout_s: Annotated[float, Field(gt=0)] = 20.0

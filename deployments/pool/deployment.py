@@ -14,6 +14,7 @@ from ray.serve import Application
 
 from deployments.pool.config import PoolConfig
 from deployments.pool.demand import Demand
+from deployments.pool.registered import Registered
 from deployments.router.execution.batching import LoadedModel
 from deployments.router.execution.loading import load_models
 from deployments.router.execution.slots import Slots
@@ -34,7 +35,6 @@ class InferenceReplica:
     """One replica of a pool: several models in one process, behind one bounded queue."""
 
     def __init__(self, config: PoolConfig) -> None:
-        self._config = config
         self._meter = LateMeter(RayMeter())
         self._worker = InferenceWorker(
             replica=serve.get_replica_context().replica_id.unique_id,
@@ -45,8 +45,9 @@ class InferenceReplica:
             meter=self._meter,
             batch_rows=config.batch_rows if config.batch else 0,
         )
-
+        self._said = self._worker.metadata(pool=config.name, hardware=config.hardware)
         self._demand = Demand(slots=config.slots, clock=time.time_ns)
+        self._registered = Registered(config.registered, self._worker, meter=self._meter)
         spare_collections()
 
     def load(self, config: PoolConfig) -> Sequence[LoadedModel]:
@@ -68,6 +69,7 @@ class InferenceReplica:
 
     async def check_health(self) -> None:
         """Run a tiny inference; Serve replaces a replica that fails it three times."""
+        self._registered.check()
         await self._worker.check()
 
     async def process(self) -> dict[str, Any]:
@@ -76,10 +78,15 @@ class InferenceReplica:
 
     def record_replica_metadata(self) -> dict[str, Any]:
         """What routers learn of this replica before its first answer; delivered by Serve, once."""
-        return self._worker.metadata(pool=self._config.name, hardware=self._config.hardware)
+        return self._said
+
+    def record_routing_stats(self) -> dict[str, Any]:
+        """What routers learn of this replica since: the models it was given at run time."""
+        return {"models": self._registered.profiles()}
 
     async def __del__(self) -> None:
-        """Tell what was measured last."""
+        """Let go of the broker, and tell what was measured last."""
+        await self._registered.close()
         self._meter.flush()
 
     def record_autoscaling_stats(self) -> dict[str, float]:

@@ -6,13 +6,28 @@ from typing import Annotated
 
 from pydantic import Field
 
+from inference.confined.limits import Limits
 from messaging.config import KafkaConfig
 from models.base import Frozen
+from models.secret import SecretRef
+
+
+class RegistrationConfig(Frozen):
+    """Registration at run time: `artefacts` is where they are kept (a directory that all nodes share, or an
+    object store's URL), `signing_key` the key they are signed with.
+    """
+
+    artefacts: str
+    signing_key: SecretRef
+    limits: Limits = Limits()
 
 
 class RegistryConfig(Frozen):
-    """`repository` is the model repository's directory; `kafka` holds no secret, only references to some."""
+    """`repository` is the model repository's directory; `kafka` holds no secret, only references to some.
+    Without `registration` models come from the repository alone.
+    """
 
     repository: str
     kafka: KafkaConfig
+    registration: RegistrationConfig | None = None
     num_cpus: Annotated[float, Field(ge=0)] = 0.1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from pathlib import Path
 from random import SystemRandom
 from typing import Any
@@ -11,13 +12,20 @@ from typing import Any
 from ray import serve
 from ray.serve import Application
 
-from deployments.registry.config import RegistryConfig
+from deployments.registry.config import RegistrationConfig, RegistryConfig
+from deployments.registry.lifecycle import made, register
+from deployments.registry.registrations import Registrations
 from deployments.registry.worker import RegistryWorker
 from deployments.router.meter import RayMeter
 from inference.check import Repository, load_cards
+from inference.confined.examine import examine
+from inference.signature import Signer
 from messaging.connect import open_bus
 from messaging.topics import MODELS, check_topics
+from models.card import ModelCard
 from models.errors import ConfigError
+from models.lifecycle import Move
+from storage.artifact_store import ArtifactStore
 
 
 class Registry:
@@ -32,11 +40,24 @@ class Registry:
         self._worker = RegistryWorker(
             self._bus, repository, name=name, clock=time.time_ns, rng=SystemRandom(), meter=meter
         )
+        self._registrations = _registrations(config.registration)
         self._running = asyncio.create_task(self._worker.run())
 
     async def status(self) -> dict[str, Any]:
         """What was accepted, what was refused and why, and how far the catalogue is."""
         return self._worker.status()
+
+    async def register(self, card: ModelCard, artefact: bytes, *, by: str) -> ModelCard:
+        """The model as it stands in the catalogue once it is announced; CardRejected names what is wrong."""
+        if self._registrations is None:
+            raise ConfigError("this hub takes no models at run time: `registration` is not configured")
+        ready = await self._registrations.ready(card, artefact)
+        await self._worker.change(register(ready), by=by)
+        return ready.card
+
+    async def move(self, move: Move, *, by: str) -> int:
+        """Promote, roll back or retire; the catalogue's version then."""
+        return await self._worker.change(made(move), by=by)
 
     async def check_health(self) -> None:
         """Raises what ended the worker, so that Serve starts a new replica."""
@@ -56,6 +77,16 @@ def build_registry(config: RegistryConfig) -> Application:
         name="Registry", num_replicas=1, ray_actor_options={"num_cpus": config.num_cpus}
     )(Registry)
     return registry.bind(config)
+
+
+def _registrations(config: RegistrationConfig | None) -> Registrations | None:
+    if config is None:
+        return None
+    return Registrations(
+        ArtifactStore(config.artefacts),
+        Signer(config.signing_key.resolve()),
+        partial(examine, limits=config.limits),
+    )
 
 
 def _checked(path: Path) -> Repository:

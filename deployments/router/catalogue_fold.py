@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter, ValidationError
 
 from messaging.claims import EpochFilter
 from messaging.ports import LogRecord
-from models.card import ModelCard
-from models.events import CLAIM_KEY, CatalogueEvent, ModelAdded
+from models.card import ModelCard, ModelStatus
+from models.events import CLAIM_KEY, CatalogueEvent, ModelAdded, ModelMoved, ModelRetired, Origin
 
 log = logging.getLogger("ray.serve")
 
 _EVENT: TypeAdapter[CatalogueEvent] = TypeAdapter(CatalogueEvent)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A model of the catalogue, and where it comes from. `moved`: its status was given to it since."""
+
+    card: ModelCard
+    origin: Origin
+    signature: str
+    moved: bool = False
+
+    def to(self, status: ModelStatus) -> Entry:
+        return replace(self, card=self.card.model_copy(update={"status": status}), moved=True)
 
 
 class CatalogueFold:
@@ -27,14 +41,19 @@ class CatalogueFold:
 
     def __init__(self) -> None:
         self._epochs = EpochFilter()
-        self._cards: dict[str, ModelCard] = {}
+        self._entries: dict[str, Entry] = {}
         self.version = -1
         self.skipped = 0
         self._taken = -1
 
     @property
+    def entries(self) -> Mapping[str, Entry]:
+        """By `name@version`."""
+        return self._entries
+
+    @property
     def cards(self) -> list[ModelCard]:
-        return [self._cards[name] for name in sorted(self._cards)]
+        return [self._entries[name].card for name in sorted(self._entries)]
 
     def take_all(self, records: Iterable[LogRecord]) -> bool:
         """Take records in log order; True if the catalogue changed."""
@@ -56,10 +75,16 @@ class CatalogueFold:
             self.skipped += 1
             return
         self.version = record.offset
-        if isinstance(event, ModelAdded):
-            self._cards[str(event.card.key)] = event.card
-        else:
-            self._cards.pop(event.model, None)
+        self._apply(event)
+
+    def _apply(self, event: CatalogueEvent) -> None:
+        match event:
+            case ModelAdded():
+                self._entries[str(event.card.key)] = Entry(event.card, event.origin, event.signature)
+            case ModelMoved() if known := self._entries.get(event.model):
+                self._entries[event.model] = known.to(event.to)
+            case ModelRetired():
+                self._entries.pop(event.model, None)
 
     @staticmethod
     def _read(record: LogRecord) -> CatalogueEvent | None:

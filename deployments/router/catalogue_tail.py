@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Final, NoReturn
 
-from deployments.router.catalogue_fold import CatalogueFold
+from deployments.router.catalogue_fold import CatalogueFold, Entry
 from messaging.ports import EventBus, Tail
 from messaging.topics import MODELS
 from models.errors import MessagingError
@@ -44,11 +44,23 @@ class CatalogueTail:
         self._position = 0
         self._catalogue = Catalogue.of([], version=-1)
         self._complete_ns: int | None = None
+        self._news = asyncio.Condition()
 
     @property
     def catalogue(self) -> Catalogue:
         """The newest copy; empty, with version -1, before anything was read."""
         return self._catalogue
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """The same models, with where each comes from; by `name@version`."""
+        return self._fold.entries
+
+    async def changed_since(self, version: int) -> int:
+        """Wait until the catalogue has another version than this one; that version."""
+        async with self._news:
+            await self._news.wait_for(lambda: self._catalogue.version != version)
+        return self._catalogue.version
 
     @property
     def complete(self) -> bool:
@@ -81,6 +93,8 @@ class CatalogueTail:
         records = await tail.batch(max_wait_s=_WAIT_S)
         if self._fold.take_all(records):
             self._catalogue = Catalogue.of(self._fold.cards, version=self._fold.version)
+            async with self._news:
+                self._news.notify_all()
             self._meter.gauge("hub_catalogue_version", {"room": self._room}, self._fold.version)
         self._position = tail.position(_PARTITION)
         asked_ns = self._clock()

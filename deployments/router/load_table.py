@@ -16,9 +16,13 @@ from routing.load import LoadTable, ReplicaMeta
 TABLE: Final = LoadTable()
 
 
-def publish(pool: str, replicas: Iterable[tuple[str, Mapping[str, Any] | None]]) -> None:
-    """Tell the table which replicas a pool has now, with what each said of itself at its start."""
-    known = [(name, replica_meta(said)) for name, said in replicas if said]
+Said = Mapping[str, Any]
+"""What a replica told Serve: by `record_replica_metadata` once, by `record_routing_stats` since."""
+
+
+def publish(pool: str, replicas: Iterable[tuple[str, Said | None, Said | None]]) -> None:
+    """Tell the table which replicas a pool has now, with what each said of itself at its start and since."""
+    known = [(name, replica_meta(said, since or {})) for name, said, since in replicas if said]
     TABLE.replicas_updated(pool, known, now_ns=time.time_ns())
 
 
@@ -27,14 +31,14 @@ def unreachable(replica: str) -> None:
     TABLE.unreachable(replica, now_ns=time.time_ns())
 
 
-def replica_meta(said: Mapping[str, Any]) -> ReplicaMeta:
-    """What `InferenceReplica.record_replica_metadata` told Serve, typed again."""
+def replica_meta(said: Said, since: Said) -> ReplicaMeta:
+    """The same, typed again."""
     return ReplicaMeta(
         pool=said["pool"],
         hardware=said["hardware"],
         slots=said["slots"],
         models={
             name: [WarmProfile.model_validate(profile) for profile in profiles]
-            for name, profiles in said["models"].items()
+            for name, profiles in {**said["models"], **since.get("models", {})}.items()
         },
     )

@@ -8,7 +8,7 @@ therefore shared. Everything private of Serve that this class touches is pinned 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from ray.serve._private.common import ReplicaID
 from ray.serve._private.request_router.pow_2_router import PowerOfTwoChoicesRequestRouter
@@ -18,6 +18,9 @@ from ray.serve.request_router import PendingRequest, RunningReplica
 from deployments.router import load_table
 from models.decision import Ticket
 from models.errors import TicketRefused
+
+_STATS_PERIOD_S: Final = 0.5
+"""How soon callers hear which models a replica was given at run time; without changes nothing is told."""
 
 
 class TicketRouter(PowerOfTwoChoicesRequestRouter):
@@ -59,7 +62,8 @@ class TicketRouter(PowerOfTwoChoicesRequestRouter):
 
     def _publish(self, replicas: Iterable[RunningReplica]) -> None:
         load_table.publish(
-            self._pool, [(item.replica_id.unique_id, item.replica_metadata) for item in replicas]
+            self._pool,
+            [(item.replica_id.unique_id, item.replica_metadata, item.routing_stats) for item in replicas],
         )
 
     def _replica_named(self, unique_id: str) -> RunningReplica | None:
@@ -76,4 +80,5 @@ def ticket_routing(pool: str) -> RequestRouterConfig:
     return RequestRouterConfig(
         request_router_class=TicketRouter,  # type: ignore[arg-type]  # declared too narrowly
         request_router_kwargs={"pool": pool},
+        request_routing_stats_period_s=_STATS_PERIOD_S,  # type: ignore[arg-type]  # likewise
     )

@@ -1,4 +1,4 @@
-"""`hub route`, `hub models`, `hub explain`, `hub token`: ask the router, and see why."""
+"""`hub route`, `hub explain`, `hub token`: ask the router, and see why."""
 
 from __future__ import annotations
 
@@ -34,31 +34,6 @@ def route(
     with client(url, token, user) as hub:
         choice = hub.call("POST", "/api/v1/route", query={"explain": True}, body=body)
     _print_decision(choice["decision"])
-
-
-def models(
-    name: Annotated[str | None, typer.Argument(help="Show one model's evidence in full.")] = None,
-    url: Url = None,
-    token: Token = None,
-    user: User = None,
-) -> None:
-    """List the models with what was measured of them."""
-    with client(url, token, user) as hub:
-        found = hub.call("GET", f"/api/v1/models/{name}" if name else "/api/v1/models")
-    table = Table(title=f"catalogue version {found['catalogue_version']}", title_justify="left")
-    for heading in ("model", "status", "measured on"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("n", "covers 95 %", "skill", "right", "ms", "cost"):
-        table.add_column(heading, justify="right")
-    for card in found["models"]:
-        for evidence in card["evidence"] if name else card["evidence"][:1]:
-            table.add_row(*_evidence_row(card, evidence))
-    console = Console()
-    console.print(table)
-    console.print(
-        "covers, skill (against naive): lower 95 % bounds; right: share of directions; ms: one row, median",
-        style="dim",
-    )
 
 
 def explain(
@@ -159,17 +134,3 @@ def _shortlist(rows: list[dict[str, Any]]) -> Table:
             str(row["queue"]),
         )
     return table
-
-
-def _evidence_row(card: dict[str, Any], evidence: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        f"{card['name']}@{card['version']}",
-        card["status"],
-        "all" if evidence["instrument"] == "*" else evidence["instrument"],
-        f"{evidence['n']:,}",
-        f"{evidence['coverage']['0.95']['lower']:.3f}",
-        f"{evidence['skill']['lower']:+.3f}",
-        f"{evidence['direction_accuracy']['value']:.3f}",
-        f"{card['warm'][0]['p50_ms']:.2f}",
-        f"{card['cost']:.3g}",
-    )

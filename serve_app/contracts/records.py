@@ -13,7 +13,16 @@ from pydantic import create_model
 
 from messaging import topics
 from messaging.subjects import ALL_BARS, ALL_TICKS, CLOCK_SUBJECT, HALT_SUBJECT
-from models.events import Beat, Checkpoint, Claim, ModelAdded, ModelRetired, SequenceMark, Undelivered
+from models.events import (
+    Beat,
+    Checkpoint,
+    Claim,
+    ModelAdded,
+    ModelMoved,
+    ModelRetired,
+    SequenceMark,
+    Undelivered,
+)
 from models.halt import Halt
 from models.market import Bar, MarketClock, Tick
 from models.outcome import RecordedDecision
@@ -51,6 +60,7 @@ RECORDS: Final[Mapping[str, tuple[Kind, ...]]] = {
     topics.MODELS.name: (
         CLAIM,
         Kind("hub.model-added-1", "model@version", "A checked model entered the catalogue", ModelAdded),
+        Kind("hub.model-moved-1", "model@version", "A model got another status", ModelMoved),
         Kind("hub.model-retired-1", "model@version", "A model answers nothing from here on", ModelRetired),
     ),
     topics.DECISIONS.name: (

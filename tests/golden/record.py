@@ -17,6 +17,8 @@ from importlib.metadata import version
 
 from deployments.reader.dead_letters import letter_of
 from deployments.reader.fold import Judged
+from deployments.registry.lifecycle import promote, register, rollback
+from deployments.registry.registrations import Ready
 from messaging.memory import MemoryLog
 from messaging.nats.codec import encode as encode_market
 from messaging.ports import LogRecord
@@ -50,6 +52,7 @@ from tests.unit.gateway.doubles import SECRET, SECRET_ENV, TestHub, decision, ma
 from tests.unit.gateway.test_decisions import recorded, running
 from tests.unit.gateway.test_user_events import BODIES, SERVICE
 from tests.unit.registry.test_worker import Checked, published
+from tests.unit.registry.test_worker import running as registry
 
 SEED = 46
 """With claims, void and repeated records, skipped and undelivered slots, checkpoints and marks."""
@@ -93,6 +96,10 @@ async def _catalogue() -> Iterable[Golden]:
     log.add_topic(MODELS.name, MODELS.partitions, MODELS.policy)
     for cards in (("naive", "ridge"), ("ridge", "mlp"), ("ridge", "mlp", "lightgbm")):
         await published(log, Checked([a_card(name) for name in cards]))
+    async with registry(log, Checked([a_card(name) for name in cards])) as worker:
+        await worker.change(register(Ready(a_card("ridge", "2"), "signed")), by="root")
+        await worker.change(promote("ridge@2", "better"), by="root")
+        await worker.change(rollback("ridge", "worse"), by="root")
     return _of(log, MODELS.name)
 
 

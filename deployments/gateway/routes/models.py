@@ -1,14 +1,21 @@
-"""The model catalogue with its measured evidence, as this gateway knows it."""
+"""The model catalogue with its measured evidence, as this gateway knows it; admins change it."""
+
+# ruff: noqa: FAST003 - `Version` takes the path parameters
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
 
-from deployments.gateway.access import Caller
-from deployments.gateway.services import Hub
+from fastapi import APIRouter, Depends
+from pydantic import Field
+
+from deployments.gateway.access import Admin, Caller
+from deployments.gateway.services import Hub, Services
 from models.base import Frozen
 from models.card import ModelCard
 from models.errors import NotFound
+from models.lifecycle import Move, NewModel, Step
+from models.principal import Principal
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
 
@@ -44,3 +51,54 @@ async def model(name: str, version: str, hub: Hub, _: Caller) -> ModelCard:
         if (card.name, card.version) == (name, version):
             return card
     raise NotFound("the catalogue has no such model")
+
+
+def version_in_path(name: str, version: str) -> str:
+    """`name@version`."""
+    return f"{name}@{version}"
+
+
+Version = Annotated[str, Depends(version_in_path)]
+
+
+class Reason(Frozen):
+    """Why, for whoever reads the catalogue's history."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class Moved(Frozen):
+    """The version of the catalogue from which on it holds; gateways follow within a second."""
+
+    catalogue_version: int
+
+
+@router.post("", status_code=201)
+async def register_model(model: NewModel, hub: Hub, caller: Admin) -> ModelCard:
+    """Add a model while everything runs: it is looked at, measured, signed, stored, and a candidate then.
+
+    The same artefact again changes nothing; another one needs a new version.
+    """
+    return await hub.models.register(model, by=caller.user_id)
+
+
+@router.post("/{name}/{version}/promote")
+async def promote_model(version: Version, why: Reason, hub: Hub, caller: Admin) -> Moved:
+    """Let a version answer whoever asks for its task; the one that did so before is demoted."""
+    return await _moved(hub, Move(step=Step.PROMOTE, model=version, reason=why.reason), caller)
+
+
+@router.post("/{name}/rollback")
+async def roll_back_model(name: str, why: Reason, hub: Hub, caller: Admin) -> Moved:
+    """Put the version back that was live before."""
+    return await _moved(hub, Move(step=Step.ROLLBACK, model=name, reason=why.reason), caller)
+
+
+@router.post("/{name}/{version}/retire")
+async def retire_model(version: Version, why: Reason, hub: Hub, caller: Admin) -> Moved:
+    """Take a registered version out: it answers nothing any more. Signals that it made stay explainable."""
+    return await _moved(hub, Move(step=Step.RETIRE, model=version, reason=why.reason), caller)
+
+
+async def _moved(hub: Services, move: Move, caller: Principal) -> Moved:
+    return Moved(catalogue_version=await hub.models.move(move, by=caller.user_id))

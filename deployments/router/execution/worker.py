@@ -77,7 +77,7 @@ class InferenceWorker:
         self._starting = False
         self._closed = False
         self._reports = Reports(replica, boot, slots)
-        self._health_turn = itertools.cycle(self._models.values())
+        self._checks = itertools.count()
 
     def metadata(self, *, pool: str, hardware: str) -> dict[str, Any]:
         """The static card of this worker in plain types: what it holds and how fast that was when warm."""
@@ -85,11 +85,27 @@ class InferenceWorker:
             "pool": pool,
             "hardware": hardware,
             "slots": self._slots.slots,
-            "models": {
-                name: [profile.model_dump() for profile in model.card.warm]
-                for name, model in self._models.items()
-            },
+            "models": self.profiles(self._models),
         }
+
+    def profiles(self, names: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+        """How fast these models are when warm, in plain types, by name."""
+        return {
+            name: [profile.model_dump() for profile in self._models[name].card.warm] for name in sorted(names)
+        }
+
+    def hold(self, model: LoadedModel) -> None:
+        """Answer for one more model from now on, or for a newer one of the same name."""
+        name = str(model.card.key)
+        self._models[name], self._times[name] = model, RunTimes(model.card.warm)
+
+    def drop(self, name: str) -> None:
+        """Refuse this model from now on, and whoever waits for it; runs that have begun go on."""
+        self._models.pop(name, None)  # its times stay: runs that have begun report to them
+        for arrived in tuple(self._slots.waiting):
+            if arrived.call.model == name:
+                self._slots.leave(arrived)
+                arrived.settle(TicketRefused(f"replica {self._replica} holds {name} no more"))
 
     async def infer(self, call: InferCall, ticket: Ticket | None = None) -> Reply:
         """Forecasts of the call, or a refusal that says why there are none."""
@@ -125,7 +141,8 @@ class InferenceWorker:
 
     async def check(self) -> None:
         """Run one row through the next model in turn; raises what the model raises."""
-        model = next(self._health_turn)
+        models = list(self._models.values())
+        model = models[next(self._checks) % len(models)]
         run = partial(model.run, *ordinary_row(model.card), level=ORDINARY_LEVEL)
         await asyncio.get_running_loop().run_in_executor(self._threads, run)
 

@@ -229,3 +229,39 @@ def test_metadata_is_plain_and_names_every_model(worker: InferenceWorker) -> Non
 
     assert (said["pool"], said["hardware"], said["slots"]) == ("fast", "cpu", 1)
     assert [profile["rows"] for profile in said["models"]["ridge@1"]] == [1, 256]
+
+
+async def test_holds_one_more_model_while_it_works(worker: InferenceWorker) -> None:
+    """It answers for it from then on, says how fast it is, and checks it in its turn."""
+    call = replace(a_call(), model="late@1")
+    assert isinstance(await refused(worker, call), TicketRefused)
+    late = GatedModel(a_card("late"))
+
+    worker.hold(late)
+
+    assert isinstance(await worker.infer(call), InferReply)
+    assert [profile["rows"] for profile in worker.profiles(["late@1"])["late@1"]] == [1, 256]
+    before = late.runs
+    await worker.check()
+    await worker.check()
+    assert late.runs == before + 1
+
+
+async def test_whoever_waits_for_a_model_that_is_dropped_goes_elsewhere(
+    worker: InferenceWorker, model: GatedModel
+) -> None:
+    """The run that has begun ends as it would, the one that waits is refused at once."""
+    model.gate.clear()
+    running = asyncio.create_task(worker.infer(a_call()))
+    await eventually(lambda: model.runs)
+    waiting = asyncio.create_task(worker.infer(a_call()))
+    await asyncio.sleep(0)
+
+    worker.drop("ridge@1")
+    refusal = await waiting
+    model.gate.set()
+
+    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal.error, TicketRefused)
+    assert isinstance(await running, InferReply)
+    assert isinstance(await refused(worker, a_call()), TicketRefused)

@@ -39,6 +39,7 @@ from models.decision import Decision, Promise
 from models.errors import HubError
 from models.forecast import Forecast
 from models.ids import random_id
+from models.lifecycle import Move, NewModel
 from models.market import Bar
 from models.metrics import MemoryMeter
 from models.prediction import Lineage
@@ -103,6 +104,26 @@ class Catalogue:
 
     version: int
     cards: Sequence[ModelCard]
+
+
+@dataclass
+class ScriptedDesk:
+    """Says yes to every change of the catalogue, or the error it was given; keeps what it was asked."""
+
+    fail: HubError | None = None
+    asked: list[tuple[NewModel | Move, str]] = field(default_factory=list)
+
+    async def register(self, model: NewModel, *, by: str) -> ModelCard:
+        self.asked.append((model, by))
+        if self.fail:
+            raise self.fail
+        return model.card
+
+    async def move(self, move: Move, *, by: str) -> int:
+        self.asked.append((move, by))
+        if self.fail:
+            raise self.fail
+        return 8
 
 
 @dataclass
@@ -308,6 +329,7 @@ async def make_hub(
         "backfill": SignalBackfill(bus, UserSignals(bus, SignalMarks(bus))),
         "events": UserEvents(bus, publisher, marks, clock=clock, rng=rng, meter=meter),
         "health": Health(bus=bus, readiness=Readiness(lambda: True, lambda: True), probes={}),
+        "models": ScriptedDesk(),
         "strategies": {STRATEGY.ref: STRATEGY},
         "meter": meter,
         "clock": clock,

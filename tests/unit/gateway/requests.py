@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
+from tests.support.cards import a_card
 from tests.unit.gateway.doubles import STRATEGY, TestHub, decision, principal, put_bars
 
 TASK = {"task": "time_series_forecast"}
@@ -12,6 +14,13 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/v1/route": TASK,
     "/api/v1/infer": TASK | {"symbol": "EURUSD"},
     "/api/v1/routing/recording": {"seconds": 0.01},
+    "/api/v1/models": {
+        "card": a_card("new").model_dump(mode="json"),
+        "artefact": base64.b64encode(b"a model").decode(),
+    },
+    "/api/v1/models/{name}/{version}/promote": {"reason": "a test"},
+    "/api/v1/models/{name}/{version}/retire": {"reason": "a test"},
+    "/api/v1/models/{name}/rollback": {"reason": "a test"},
     "/api/v1/halts/{scope}/{halted}": {"reason": "a test"},
     "/api/v1/events/{data_type}": {
         "type": "place_order",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
 from deployments.gateway.health import Health, Readiness
 from messaging.topics import TOPICS
-from models.errors import BrokerUnavailable
-from tests.unit.gateway.doubles import TestHub, make_hub
+from models.errors import AlreadyRegistered, BrokerUnavailable, CardRejected, HubError, RegistryAway
+from models.lifecycle import Move, NewModel, Step
+from tests.unit.gateway.doubles import ScriptedDesk, TestHub, make_hub
+from tests.unit.gateway.requests import request_of
 
 
 async def test_lists_models_with_their_evidence(hub: TestHub) -> None:
@@ -134,3 +137,70 @@ class _NoBroker:
 
     async def ping(self, *, timeout_s: float) -> None:
         raise BrokerUnavailable(f"no answer in {timeout_s} s")
+
+
+async def test_an_admin_adds_a_model(hub: TestHub) -> None:
+    """The registry is told card and bytes, and who asked."""
+    desk = ScriptedDesk()
+    hub = await make_hub(time.time_ns(), models=desk)
+    answer = await hub.client.request(**request_of("POST", "/api/v1/models"), headers=admin(hub))
+
+    assert (answer.status_code, answer.json()["name"]) == (201, "new")
+    asked, by = desk.asked[0]
+    assert isinstance(asked, NewModel)
+    assert (asked.artefact, by) == (b"a model", "root")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"artefact": "%%%"}, "artefact"),
+        ({"artefact": ""}, "artefact"),
+        ({"artefact": None}, "artefact"),
+        ({"card": {"name": "../up"}}, "card"),
+        ({"card": None}, "card"),
+        ({"unheard": 1}, "unheard"),
+    ],
+)
+async def test_a_bad_registration_names_its_field(hub: TestHub, change: dict[str, Any], field: str) -> None:
+    """And the registry never hears of it."""
+    desk = ScriptedDesk()
+    hub = await make_hub(time.time_ns(), models=desk)
+    body = request_of("POST", "/api/v1/models")["json"] | change
+    answer = await hub.client.post("/api/v1/models", json=body, headers=admin(hub))
+
+    assert answer.status_code == 422
+    assert answer.json()["field"].startswith(field)
+    assert desk.asked == []
+
+
+@pytest.mark.parametrize(
+    ("fail", "status"),
+    [(CardRejected("x", field="sha256"), 422), (AlreadyRegistered("x"), 409), (RegistryAway("x"), 503)],
+)
+async def test_why_a_model_is_not_taken_is_told(hub: TestHub, fail: HubError, status: int) -> None:
+    """With the code of the error, for a registration as for a move."""
+    hub = await make_hub(time.time_ns(), models=ScriptedDesk(fail))
+    moved = "/api/v1/models/{name}/{version}/promote"
+    for path in ("/api/v1/models", moved):
+        answer = await hub.client.request(**request_of("POST", path), headers=admin(hub))
+        assert (answer.status_code, answer.json()["code"]) == (status, fail.code)
+
+
+async def test_moves_name_what_they_are_about(hub: TestHub) -> None:
+    """A version to promote or retire, a name to roll back; why and by whom."""
+    desk = ScriptedDesk()
+    hub = await make_hub(time.time_ns(), models=desk)
+    for path in ("{name}/{version}/promote", "{name}/rollback", "{name}/{version}/retire"):
+        await hub.client.request(**request_of("POST", f"/api/v1/models/{path}"), headers=admin(hub))
+
+    assert [(asked.step, asked.model) for asked, _ in desk.asked if isinstance(asked, Move)] == [
+        (Step.PROMOTE, "ridge@1"),
+        (Step.ROLLBACK, "ridge"),
+        (Step.RETIRE, "ridge@1"),
+    ]
+
+
+def admin(hub: TestHub) -> dict[str, str]:
+    """Headers of somebody who may."""
+    return hub.auth("root", "acme", roles=["admin"])

@@ -11,16 +11,21 @@ from random import Random
 
 import pytest
 
+from deployments.registry import worker as worker_module
+from deployments.registry.lifecycle import promote, register
+from deployments.registry.registrations import Ready
 from deployments.registry.worker import RegistryWorker
 from deployments.router.catalogue_fold import CatalogueFold
 from messaging.memory import MemoryBus, MemoryLog
 from messaging.topics import MODELS
 from models.card import ModelCard
-from models.errors import CardRejected
+from models.errors import AlreadyRegistered, CardRejected, RegistryAway
 from models.events import CLAIM_KEY
 from models.metrics import MemoryMeter
 from tests.support.cards import a_card
 from tests.support.eventually import eventually
+
+READY = Ready(a_card("new"), "signed")
 
 
 @dataclass(frozen=True)
@@ -142,3 +147,92 @@ async def test_survives_lost_acknowledgements(log: MemoryLog) -> None:
     assert sorted(card.name for card in catalogue(log).cards) == ["m0", "m1", "m2", "m3"]
     events = [key for key in keys(log) if key != CLAIM_KEY.decode()]
     assert len(events) == 4
+
+
+async def test_a_registered_model_is_there_for_every_reader(log: MemoryLog) -> None:
+    """`change` answers with the version of the catalogue that has it, and a restart leaves it there."""
+    async with running(log, Checked([a_card("naive")])) as worker:
+        version = await worker.change(register(READY), by="root")
+
+        assert version == catalogue(log).version
+        assert worker.status()["models"] == ["naive@1", "new@1"]
+
+    async with running(log, Checked([a_card("naive")])) as worker:
+        await eventually(lambda: worker.status()["live"])
+    assert keys(log)[-2:] == ["new@1", "~claim"]
+
+
+async def test_a_status_that_was_given_outlives_a_restart(log: MemoryLog) -> None:
+    """The repository says what a model is, not who was promoted since."""
+    repository = Checked([a_card("naive"), a_card("naive", "2")])
+    async with running(log, repository) as worker:
+        await worker.change(promote("naive@2", "better"), by="root")
+    before = keys(log)
+
+    async with running(log, repository) as worker:
+        await eventually(lambda: worker.status()["live"])
+
+    statuses = {str(card.key): card.status.value for card in catalogue(log).cards}
+    assert statuses == {"naive@1": "demoted", "naive@2": "live"}
+    assert keys(log) == [*before, "~claim"]
+
+
+async def test_two_registrations_of_one_version_leave_one_model(log: MemoryLog) -> None:
+    """Whichever comes second is told so, or that nothing had to be done."""
+    other = Ready(a_card("new", sha256="1" * 64), "signed")
+    async with running(log, Checked([])) as worker:
+        first, same, second = await asyncio.gather(
+            worker.change(register(READY), by="a"),
+            worker.change(register(READY), by="b"),
+            worker.change(register(other), by="c"),
+            return_exceptions=True,
+        )
+
+    assert first == same
+    assert isinstance(second, AlreadyRegistered)
+    assert keys(log).count("new@1") == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_a_registration_whose_registry_dies_is_there_or_not(log: MemoryLog, seed: int) -> None:
+    """Cancelled at any moment, with acknowledgements lost: whoever reads then finds all of it or nothing, and
+    asking again makes it all.
+    """
+    rng = Random(seed)
+    log.faults.lose_ack = 0.3
+    async with running(log, Checked([a_card("naive")])) as worker:
+        task = asyncio.create_task(worker.change(register(READY), by="root"))
+        for _ in range(rng.randrange(60)):
+            await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    found = [card for card in catalogue(log).cards if card.name == "new"]
+    assert found in ([], [READY.card])
+
+    log.faults.lose_ack = 0.0
+    async with running(log, Checked([a_card("naive")]), "b") as worker:
+        await worker.change(register(READY), by="root")
+    assert [card for card in catalogue(log).cards if card.name == "new"] == [READY.card]
+
+
+async def test_without_an_owner_a_change_is_refused_in_the_end(
+    log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asked learns it, and the change is not made later behind his back."""
+    monkeypatch.setattr(worker_module, "_PATIENCE_S", 0.05)
+    worker = RegistryWorker(
+        MemoryBus(log, "registry-x"),
+        Checked([]),
+        name="x",
+        clock=time.time_ns,
+        rng=Random(2),
+        meter=MemoryMeter(),
+    )
+    with pytest.raises(RegistryAway):
+        await worker.change(register(READY), by="root")
+
+    task = asyncio.create_task(worker.run())
+    await eventually(lambda: worker.status()["live"])
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert "new@1" not in keys(log)

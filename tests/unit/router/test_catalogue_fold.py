@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from deployments.router.catalogue_fold import CatalogueFold
 from messaging.ports import LogRecord
-from models.events import CLAIM_KEY, CatalogueEvent, ModelAdded, ModelRetired
+from models.card import ModelStatus
+from models.events import CLAIM_KEY, CatalogueEvent, ModelAdded, ModelMoved, ModelRetired
 from tests.support.cards import a_card
 
 
@@ -99,3 +100,21 @@ def test_what_cannot_be_read_is_skipped() -> None:
     fold = folded(claim(), added("ridge", epoch=0), (b"x@1", b"not json"), (b"y@1", b'{"kind": "unknown"}'))
 
     assert (names(fold), fold.version, fold.skipped) == (["ridge"], 1, 2)
+
+
+def test_a_status_is_given_and_kept() -> None:
+    """By version; that of a model that is not there changes nothing."""
+    fold = folded(
+        claim(),
+        added("ridge", epoch=0),
+        moved("ridge@1", ModelStatus.DEMOTED),
+        moved("nobody@1", ModelStatus.LIVE),
+    )
+
+    assert [(card.name, card.status) for card in fold.cards] == [("ridge", ModelStatus.DEMOTED)]
+    assert fold.entries["ridge@1"].moved
+
+
+def moved(model: str, to: ModelStatus) -> tuple[bytes, bytes]:
+    """Key and value of an event that gives it a status."""
+    return _event(model, ModelMoved(epoch=0, model=model, to=to, reason="test", by="root", at_ns=1))

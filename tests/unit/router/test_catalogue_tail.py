@@ -110,3 +110,13 @@ async def test_keeps_its_copy_of_a_log_that_was_made_anew(log: MemoryLog, tail: 
     await eventually(lambda: tail.age_s > before + 1.5)
 
     assert (tail.catalogue.keys, tail.catalogue.version) == (("naive@1", "ridge@1"), 2)
+
+
+async def test_tells_when_there_is_something_new(log: MemoryLog, tail: CatalogueTail) -> None:
+    """Whoever waits gets the version, at once if it is behind already."""
+    waiting = asyncio.create_task(tail.changed_since(-1))
+    write(log, CLAIM, added("naive"))
+
+    assert await waiting == 1
+    assert await tail.changed_since(-1) == 1
+    assert list(tail.entries) == ["naive@1"]

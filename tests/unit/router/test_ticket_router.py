@@ -38,6 +38,7 @@ class FakeReplica:
             "models": {"ridge@1": [profile.model_dump() for profile in a_card().warm]},
         }
     )
+    routing_stats: dict[str, Any] = field(default_factory=dict)
 
     async def get_queue_len(self, *, deadline_s: float) -> int:
         """Serve asks each newcomer for its queue."""
@@ -124,6 +125,18 @@ async def test_tells_the_table_which_replicas_there_are(router: TicketRouter, ta
     router.on_replica_actor_died(replica_id("r1"))
 
     assert table.replicas("left") == ("r2",)
+
+
+async def test_tells_the_table_what_a_replica_was_given_since(router: TicketRouter, table: LoadTable) -> None:
+    """A model that it was given at run time is there, and gone again when it is taken away."""
+    update: Any = router.update_replicas
+    warm = [profile.model_dump() for profile in a_card().warm]
+
+    update([FakeReplica(replica_id("r1"), routing_stats={"models": {"new@1": warm}})])
+    assert table.snapshot(time.time_ns()).placement.models == {"ridge@1", "new@1"}
+
+    update([FakeReplica(replica_id("r1"))])
+    assert table.snapshot(time.time_ns()).placement.models == {"ridge@1"}
 
 
 async def test_tells_the_table_who_does_not_answer(router: TicketRouter, table: LoadTable) -> None:

@@ -208,6 +208,23 @@ def test_load_only_model_answers_only_when_named() -> None:
     assert chosen == ["ridge", "gru"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "chosen"), [(None, "1"), ("ridge", "1"), ("ridge@2", "2"), ("ridge@3", "3")]
+)
+def test_versions_that_are_not_live_answer_only_when_named(asked: str | None, chosen: str) -> None:
+    """A candidate beside a live version gets no traffic by its name alone."""
+    statuses = (ModelStatus.LIVE, ModelStatus.CANDIDATE, ModelStatus.DEMOTED)
+    cards = [
+        a_card("ridge", str(number), skill=number / 10).model_copy(update={"status": status})
+        for number, status in enumerate(statuses, start=1)
+    ]
+    catalogue, load = Catalogue.of(cards, version=1), a_table({"r": holding(*cards)}).snapshot(NOW_NS)
+
+    decision = ENGINE.decide(wants(model=asked), catalogue, load, now_ns=NOW_NS, rng=Random(1))
+
+    assert decision.chosen.version == chosen
+
+
 def test_unknown_profile_names_the_known_ones() -> None:
     """A wrong `routing_strategy` is the caller's mistake and lists what there is."""
     with pytest.raises(UnknownProfile, match="performance_optimized") as caught:

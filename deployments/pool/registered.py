@@ -1,0 +1,72 @@
+"""How a replica comes by models that are registered while it runs: a connection, a catalogue, a shelf."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import AsyncExitStack
+from random import SystemRandom
+from typing import Any, Final, NoReturn
+
+from deployments.pool.config import RegisteredConfig
+from deployments.pool.shelf import Shelf
+from deployments.router.catalogue_tail import CatalogueTail
+from deployments.router.execution.worker import InferenceWorker
+from inference.signature import Verifier
+from messaging.connect import open_bus
+from models.errors import MessagingError
+from models.ids import random_id
+from models.metrics import Meter
+from storage.artifact_store import ArtifactStore
+
+log = logging.getLogger("ray.serve")
+
+_RETRY_S: Final = 1.0
+
+
+class Registered:
+    """Follows the catalogue in the background; without a configuration it holds nothing and does nothing.
+
+    The broker may be away: the replica answers for what it has, and asks again.
+    """
+
+    def __init__(self, config: RegisteredConfig | None, worker: InferenceWorker, *, meter: Meter) -> None:
+        self._worker = worker
+        self._meter = meter
+        self._shelf: Shelf | None = None
+        self._following = asyncio.create_task(self._follow(config)) if config else None
+
+    def profiles(self) -> dict[str, list[dict[str, Any]]]:
+        """What is held now and how fast it is."""
+        return self._shelf.profiles() if self._shelf else {}
+
+    def check(self) -> None:
+        """Raises what ended it for good."""
+        if self._following and self._following.done():
+            self._following.result()
+
+    async def close(self) -> None:
+        if self._following:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+
+    async def _follow(self, config: RegisteredConfig) -> NoReturn:
+        while True:
+            try:
+                await self._connected(config)
+            except MessagingError as error:
+                log.warning("models registered at run time are not known yet: %s", error.message)
+                await asyncio.sleep(_RETRY_S)
+
+    async def _connected(self, config: RegisteredConfig) -> NoReturn:
+        rng = SystemRandom()
+        async with AsyncExitStack() as stack:
+            bus = await open_bus(config.kafka, client_id=f"pool-{random_id(rng)[:8]}", meter=self._meter)
+            stack.push_async_callback(bus.close)
+            tail = CatalogueTail(bus, room="pool", clock=time.time_ns, rng=rng, meter=self._meter)
+            tailing = asyncio.create_task(tail.run())
+            stack.callback(tailing.cancel)
+            artefacts, verifier = ArtifactStore(config.artefacts), Verifier(config.verify_key)
+            self._shelf = Shelf(tail, self._worker, artefacts, verifier)
+            await self._shelf.run()

@@ -1,0 +1,197 @@
+"""`hub models`: what was measured of each model; add one while the hub runs, promote it, take it back."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from serve_app.commands.options import Token, Url, User, client
+
+if TYPE_CHECKING:
+    from serve_app.client import HubClient
+
+app = typer.Typer(
+    invoke_without_command=True,
+    help="List the models with what was measured of them; add, promote, roll back and retire them.",
+)
+
+_LOADED_WITHIN_S: Final = 30.0
+_LOOK_S: Final = 0.1
+
+Name = Annotated[str, typer.Argument(help="The model's name.")]
+Version = Annotated[str, typer.Argument(metavar="NAME@VERSION", help="One version of a model.")]
+Why = Annotated[str, typer.Option("--reason", help="Why; it stands in the catalogue.")]
+
+
+@app.callback()
+def models(context: typer.Context) -> None:
+    """Without a command: `ls`."""
+    if context.invoked_subcommand is None:
+        ls()
+
+
+@app.command()
+def ls(url: Url = None, token: Token = None, user: User = None) -> None:
+    """List all models, each with its pooled evidence."""
+    with client(url, token, user) as hub:
+        found = hub.call("GET", "/api/v1/models")
+    _print(found, lambda card: card["evidence"][:1] or [None])
+
+
+@app.command()
+def show(name: Name, url: Url = None, token: Token = None, user: User = None) -> None:
+    """Show every version of one model, with its evidence on each instrument."""
+    with client(url, token, user) as hub:
+        found = hub.call("GET", f"/api/v1/models/{name}")
+    _print(found, lambda card: card["evidence"] or [None])
+
+
+@app.command()
+def add(
+    source: Annotated[
+        Path, typer.Argument(help="A directory with model.onnx and card.yaml, or an ONNX file.")
+    ],
+    card: Annotated[Path | None, typer.Option(help="The card, if SOURCE is a file.")] = None,
+    url: Url = None,
+    token: Token = None,
+    user: User = None,
+) -> None:
+    """Add a model to the running hub, as a candidate that answers whoever names it.
+
+    The hub looks at the file in a process that can do nothing else, measures its latency, signs and stores
+    it, and every replica loads it while it goes on answering. `hub models promote` lets it answer everybody.
+    """
+    console = Console()
+    sent = _read(source, card)
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with client(url, token, user, admin=True) as hub, Progress(*columns, console=console) as progress:
+        step = progress.add_task(f"the hub looks at {len(sent['artefact']) * 3 // 4:,} bytes", total=None)
+        added = hub.call("POST", "/api/v1/models", body=sent)
+        name = f"{added['name']}@{added['version']}"
+        progress.update(step, description=f"replicas load {name}")
+        answer = _first_route(hub, added)
+        progress.update(step, description=f"{name} is loaded")
+    console.print(
+        f"{name} is a {added['status']}: {added['warm'][0]['p50_ms']:.2f} ms a row, "
+        f"sha256 {added['sha256'][:12]}; first route to {answer['decision']['replica']}\n"
+        f"let it answer everybody: hub models promote {name} --reason ...",
+        highlight=False,
+    )
+
+
+@app.command()
+def promote(version: Version, reason: Why, url: Url = None, token: Token = None, user: User = None) -> None:
+    """Let a version answer whoever asks for its task, in place of the one that does."""
+    name, _, number = version.partition("@")
+    with client(url, token, user, admin=True) as hub:
+        hub.call("POST", f"/api/v1/models/{name}/{number}/promote", body={"reason": reason})
+    typer.echo(f"{version} is live")
+
+
+@app.command()
+def rollback(name: Name, reason: Why, url: Url = None, token: Token = None, user: User = None) -> None:
+    """Put the version back that was live before."""
+    with client(url, token, user, admin=True) as hub:
+        hub.call("POST", f"/api/v1/models/{name}/rollback", body={"reason": reason})
+    typer.echo(f"{name} is rolled back; `hub models show {name}` says to which version")
+
+
+@app.command()
+def retire(version: Version, reason: Why, url: Url = None, token: Token = None, user: User = None) -> None:
+    """Take a registered version out: it answers nothing any more, what it answered stays explainable."""
+    name, _, number = version.partition("@")
+    with client(url, token, user, admin=True) as hub:
+        hub.call("POST", f"/api/v1/models/{name}/{number}/retire", body={"reason": reason})
+    typer.echo(f"{version} is retired")
+
+
+@app.command()
+def key(
+    secret: Annotated[Path, typer.Argument(help="File with the signing key: 64 hex digits.")],
+) -> None:
+    """Print the public half of a signing key, for `registration.verify_key` in the settings."""
+    from inference.signature import Signer
+    from models.secret import SecretRef
+
+    typer.echo(Signer(SecretRef(file=str(secret)).resolve()).verify_key)
+
+
+def _read(source: Path, card: Path | None) -> dict[str, Any]:
+    """What is sent; CardRejected names the file or the field that is missing."""
+    import yaml
+
+    from models.errors import CardRejected
+
+    file, described = (source / "model.onnx", source / "card.yaml") if source.is_dir() else (source, card)
+    if described is None:
+        raise CardRejected("an ONNX file needs its card: --card card.yaml", field="card")
+    for path in (file, described):
+        if not path.is_file():
+            raise CardRejected(f"{path} is missing", field=path.name)
+    try:
+        said = yaml.safe_load(described.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise CardRejected(f"{described} is not YAML: {error}", field="card") from error
+    artefact = file.read_bytes()
+    if isinstance(said, dict):
+        said.setdefault("sha256", hashlib.sha256(artefact).hexdigest())
+    return {"card": said, "artefact": base64.b64encode(artefact).decode()}
+
+
+def _first_route(hub: HubClient, card: dict[str, Any]) -> Any:
+    """Wait until the router would send a request there."""
+    from serve_app.client import Refused
+
+    contract = card["contract"]
+    asked = {"model_type": card["task"], "model": f"{card['name']}@{card['version']}"}
+    asked |= {"bar_ms": contract["bar_ms"], "horizon_ms": contract["horizon_ms"]}
+    give_up = time.monotonic() + _LOADED_WITHIN_S
+    while True:
+        try:
+            return hub.call("POST", "/api/v1/route", query={"explain": True}, body=asked)
+        except Refused:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(_LOOK_S)
+
+
+def _print(found: dict[str, Any], evidence_of: Callable[[dict[str, Any]], list[Any]]) -> None:
+    table = Table(title=f"catalogue version {found['catalogue_version']}", title_justify="left")
+    for heading in ("model", "status", "measured on"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("n", "covers 95 %", "skill", "right", "ms", "cost"):
+        table.add_column(heading, justify="right")
+    for card in found["models"]:
+        for evidence in evidence_of(card):
+            table.add_row(*_row(card, evidence))
+    console = Console()
+    console.print(table)
+    console.print(
+        "covers, skill (against naive): lower 95 % bounds; right: share of directions; ms: one row, median",
+        style="dim",
+    )
+
+
+def _row(card: dict[str, Any], evidence: dict[str, Any] | None) -> tuple[str, ...]:
+    speed = f"{card['warm'][0]['p50_ms']:.2f}", f"{card['cost']:.3g}"
+    head = f"{card['name']}@{card['version']}", card["status"]
+    if evidence is None:
+        return (*head, "unmeasured", "0", "-", "-", "-", *speed)
+    return (
+        *head,
+        "all" if evidence["instrument"] == "*" else evidence["instrument"],
+        f"{evidence['n']:,}",
+        f"{evidence['coverage']['0.95']['lower']:.3f}",
+        f"{evidence['skill']['lower']:+.3f}",
+        f"{evidence['direction_accuracy']['value']:.3f}",
+        *speed,
+    )
