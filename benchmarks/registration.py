@@ -2,9 +2,9 @@
 uploads cost those callers.
 
 The hub is the whole of it, as `hub up` starts it on Apache Kafka, but for small models in the callers' own
-processes: every request goes to a replica, which loads the new model while it answers. The callers are a process
-of their own on a fixed schedule. The peer is Serve's own way to a new model: into the repository, and a rolling
-redeploy of the application.
+processes: every request goes to a replica, which loads the new model while it answers. The callers are a
+process of their own on a fixed schedule. The peer is Serve's own way to a new model: into the repository, and
+a rolling redeploy of the application.
 """
 
 from __future__ import annotations
@@ -177,7 +177,6 @@ def _tell(line: str) -> None:
 
 def _quiet(_: str) -> None:
     """The hub's own progress is of no interest here."""
-
 
 
 BENCHMARK: Final = Benchmark(

@@ -1,7 +1,7 @@
 """Callers that ask a running hub for inference on a fixed schedule, whatever becomes of the earlier ones.
 
-Told `take`, it answers with the milliseconds that answers took since their place in the schedule, and with how
-many requests failed and how, since the last time.
+Told `take`, it answers with the milliseconds that answers took since their place in the schedule, and with
+how many requests failed and how, since the last time.
 """
 
 from __future__ import annotations

@@ -23,12 +23,13 @@ PoolName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$"), 
 
 class RegisteredConfig(Frozen):
     """Where a replica learns of models that are registered while it runs, where it fetches them, and the key
-    that it checks their signatures with.
+    that it checks their signatures with. One that is not live is held by `copies` replicas of the pool.
     """
 
     kafka: KafkaConfig
     artefacts: str
     verify_key: str
+    copies: Annotated[int, Field(gt=0)] = 2
 
 
 class PoolConfig(Frozen):

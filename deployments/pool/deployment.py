@@ -14,6 +14,7 @@ from ray.serve import Application
 
 from deployments.pool.config import PoolConfig
 from deployments.pool.demand import Demand
+from deployments.pool.placement import Seat
 from deployments.pool.registered import Registered
 from deployments.router.execution.batching import LoadedModel
 from deployments.router.execution.loading import load_models
@@ -47,7 +48,7 @@ class InferenceReplica:
         )
         self._said = self._worker.metadata(pool=config.name, hardware=config.hardware)
         self._demand = Demand(slots=config.slots, clock=time.time_ns)
-        self._registered = Registered(config.registered, self._worker, meter=self._meter)
+        self._registered = Registered(config.registered, self._worker, seat=_seat, meter=self._meter)
         spare_collections()
 
     def load(self, config: PoolConfig) -> Sequence[LoadedModel]:
@@ -92,6 +93,13 @@ class InferenceReplica:
     def record_autoscaling_stats(self) -> dict[str, float]:
         """What the autoscaling policy judges by; Serve asks several times a look-back period."""
         return self._demand.stats()
+
+
+def _seat() -> Seat:
+    """Serve has a rank for a replica from its start on, but for a moment in the middle of it."""
+    context = serve.get_replica_context()
+    rank: Any = context.rank
+    return Seat(rank.rank if rank else None, context.world_size)
 
 
 def build_pool(config: PoolConfig) -> Application:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from random import SystemRandom
 from typing import Any, Final, NoReturn
 
 from deployments.pool.config import RegisteredConfig
+from deployments.pool.placement import Seat, belongs
 from deployments.pool.shelf import Shelf
 from deployments.router.catalogue_tail import CatalogueTail
 from deployments.router.execution.worker import InferenceWorker
@@ -27,12 +29,21 @@ _RETRY_S: Final = 1.0
 
 class Registered:
     """Follows the catalogue in the background; without a configuration it holds nothing and does nothing.
+    `seat` is the replica's place in its pool, as it is at the moment.
 
     The broker may be away: the replica answers for what it has, and asks again.
     """
 
-    def __init__(self, config: RegisteredConfig | None, worker: InferenceWorker, *, meter: Meter) -> None:
+    def __init__(
+        self,
+        config: RegisteredConfig | None,
+        worker: InferenceWorker,
+        *,
+        seat: Callable[[], Seat],
+        meter: Meter,
+    ) -> None:
         self._worker = worker
+        self._seat = seat
         self._meter = meter
         self._shelf: Shelf | None = None
         self._following = asyncio.create_task(self._follow(config)) if config else None
@@ -68,5 +79,11 @@ class Registered:
             tailing = asyncio.create_task(tail.run())
             stack.callback(tailing.cancel)
             artefacts, verifier = ArtifactStore(config.artefacts), Verifier(config.verify_key)
-            self._shelf = Shelf(tail, self._worker, artefacts, verifier)
+            self._shelf = Shelf(
+                tail,
+                self._worker,
+                artefacts,
+                verifier,
+                wanted=lambda entry: belongs(entry, self._seat(), copies=config.copies),
+            )
             await self._shelf.run()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, NoReturn, Protocol
 
@@ -22,7 +23,7 @@ from models.events import Origin
 
 log = logging.getLogger("ray.serve")
 
-_RETRY_S: Final = 2.0
+_LOOK_S: Final = 1.0
 
 
 class Artefacts(Protocol):
@@ -34,7 +35,8 @@ class Artefacts(Protocol):
 class Shelf:
     """Keeps a worker's registered models equal to the catalogue's. Run `run` as a task.
 
-    `wanted` says which of them belong into this replica.
+    `wanted` says which of them belong into this replica. It is asked again once a second, because a pool that
+    grows or shrinks changes the answer.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class Shelf:
         artefacts: Artefacts,
         verifier: Verifier,
         *,
-        wanted: Callable[[str], bool] = lambda _: True,
+        wanted: Callable[[Entry], bool] = lambda _: True,
     ) -> None:
         self._tail = tail
         self._worker = worker
@@ -62,19 +64,17 @@ class Shelf:
         """Follow the catalogue; a model that cannot be loaded is tried again and keeps no other waiting."""
         version = -1
         while True:
-            failed = await self._follow()
-            try:
-                async with asyncio.timeout(_RETRY_S if failed else None):
+            await self._follow()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
                     version = await self._tail.changed_since(version)
-            except TimeoutError:
-                continue
 
-    async def _follow(self) -> bool:
-        """Load and drop until the shelf is as the catalogue says; whether a model could not be loaded."""
+    async def _follow(self) -> None:
+        """Load and drop until the shelf is as the catalogue says."""
         wanted = {
             name: entry
             for name, entry in self._tail.entries.items()
-            if entry.origin is Origin.REGISTERED and self._wanted(name)
+            if entry.origin is Origin.REGISTERED and self._wanted(entry)
         }
         for name in self._held - wanted.keys():
             self._worker.drop(name)
@@ -82,7 +82,6 @@ class Shelf:
         self.refused = {name: why for name, why in self.refused.items() if name in wanted}
         for name in sorted(wanted.keys() - self._held):
             await self._load(name, wanted[name])
-        return bool(self.refused)
 
     async def _load(self, name: str, entry: Entry) -> None:
         try:

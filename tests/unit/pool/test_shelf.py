@@ -15,6 +15,7 @@ import pytest
 
 from deployments.pool import shelf as shelf_module
 from deployments.pool.shelf import Shelf
+from deployments.router.catalogue_fold import Entry
 from deployments.router.catalogue_tail import CatalogueTail
 from deployments.router.execution.worker import InferenceWorker
 from deployments.router.replies import Refusal
@@ -56,7 +57,7 @@ class Replica(NamedTuple):
         return not isinstance(await self.worker.infer(call), Refusal)
 
 
-Start = Callable[[Callable[[str], bool]], Replica]
+Start = Callable[[Callable[[Entry], bool]], Replica]
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     tasks: list[asyncio.Task[None]] = []
     workers: list[InferenceWorker] = []
 
-    def started(wanted: Callable[[str], bool]) -> Replica:
+    def started(wanted: Callable[[Entry], bool]) -> Replica:
         log, store = MemoryLog(Random(1), clock=time.time_ns), ArtifactStore(str(tmp_path))
         log.add_topic(MODELS.name, MODELS.partitions, MODELS.policy)
         log.partition(MODELS.name, 0).land([Record(CLAIM_KEY, b"{}")], timestamp_ms=0)
@@ -85,7 +86,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         worker.close()
 
 
-def everything(_: str) -> bool:
+def everything(_: Entry) -> bool:
     """Every model is wanted."""
     return True
 
@@ -118,7 +119,7 @@ async def test_loads_what_is_announced_and_drops_what_is_retired(start: Start) -
 
 async def test_leaves_what_belongs_elsewhere_and_what_is_on_disk(start: Start) -> None:
     """A model of the repository is loaded from there, or not at all."""
-    replica = start(lambda name: name != "tiny@1")
+    replica = start(lambda entry: entry.card.name != "tiny")
     replica.store.put(MODEL)
     other = NEW.model_copy(update={"name": "other"})
 
@@ -134,7 +135,7 @@ async def test_a_file_that_was_changed_is_refused_and_keeps_no_other_waiting(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its bytes are not those that were signed; once they are again, it is loaded."""
-    monkeypatch.setattr(shelf_module, "_RETRY_S", 0.02)
+    monkeypatch.setattr(shelf_module, "_LOOK_S", 0.02)
     replica = start(everything)
     digest = replica.store.put(MODEL)
     (tmp_path / digest).write_bytes(MODEL[:-1] + b"x")
@@ -175,7 +176,7 @@ async def test_what_the_hub_did_not_sign_is_never_loaded(start: Start, wrong: st
 
 async def test_a_missing_file_is_asked_for_again(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store may be behind, or away for a while."""
-    monkeypatch.setattr(shelf_module, "_RETRY_S", 0.02)
+    monkeypatch.setattr(shelf_module, "_LOOK_S", 0.02)
     replica = start(everything)
 
     replica.says(added())
