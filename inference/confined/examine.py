@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Final
@@ -67,6 +67,8 @@ def _confined(
             stderr=complaint,
             start_new_session=True,  # a Ctrl-C is for the hub, which then ends this process
         )
+        with suppress(ProcessLookupError):  # its imports already wait for everybody else
+            os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
         try:
             yield process
         finally:
