@@ -35,11 +35,11 @@ async def _measure(report: Report) -> None:
     for size in SIZES:
         for name, says in (("infer", "a call through the worker"), ("decide", "a decision")):
             report.add(f"{name}_us_{size}", _middle(ours[size], f"{name}_us"), f"us, {says}, {size} models")
-        report.add(f"kb_{size}", _middle(ours[size], "kb_per_model"), "KB of memory per model")
     _ratios(report, ours, bare)
 
 
 def _ratios(report: Report, ours: dict[int, list[dict[str, Any]]], bare: list[dict[str, Any]]) -> None:
+    report.add("kb", _middle(ours[SIZES[-1]], "kb_per_model"), f"KB of memory per model, of {SIZES[-1]}")
     report.add("bare_infer_us", _middle(bare, "infer_us"), f"us, a bare session, one of {SIZES[-1]}")
     report.add("bare_kb", _middle(bare, "kb_per_model"), "KB of memory per bare session")
     first, again = ([one["infer_us"] for one in bare[start::2]] for start in (0, 1))

@@ -20,7 +20,7 @@ from deployments.router.execution.worker import InferenceWorker
 from deployments.router.replies import Refusal
 from inference.cards import read_card
 from inference.session import Session, read_artefact
-from models.card import ModelCard
+from models.card import ModelCard, ModelStatus
 from models.forecast import InferCall
 from models.garbage import spare_collections
 from models.metrics import MemoryMeter
@@ -126,7 +126,8 @@ def _resident_kb() -> int:
 def _held(way: str, size: int) -> tuple[Hub | Bare, float]:
     """So many models, and how much memory each of them takes."""
     card, artefact = read_card(_DIRECTORY), read_artefact(_DIRECTORY)
-    cards = [card.model_copy(update={"name": f"m{number}"}) for number in range(size)]
+    named = [{"name": f"m{number}", "status": ModelStatus.LIVE} for number in range(size)]
+    cards = [card.model_copy(update=changes) for changes in named]
     make = Hub if way == "hub" else Bare
     make(cards[:1], artefact)  # what the first of all costs is the library's
     gc.collect()
