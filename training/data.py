@@ -6,8 +6,10 @@ import csv
 import gzip
 import hashlib
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
 
@@ -71,6 +73,18 @@ def tick_files(directory: Path, symbol: str) -> list[Path]:
     if not files:
         raise FileNotFoundError(f"no {pattern} in {directory}: name the directory with --data")
     return files
+
+
+def last_tick(directory: Path, symbols: Sequence[str]) -> datetime:
+    """Until when there are ticks of every symbol."""
+    newest = [tick_files(directory, symbol)[-1] for symbol in symbols]
+    return datetime.fromtimestamp(min(map(_last_ms, newest)) / 1000, UTC)
+
+
+def _last_ms(file: Path) -> int:
+    with gzip.open(file, "rt", encoding="ascii") as text:
+        (line,) = deque(text, maxlen=1)
+    return int(line.split(",")[0])
 
 
 def digest_of(files: Sequence[Path]) -> str:

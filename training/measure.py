@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from inference import warm
 from inference.calibration import RawOutputs
 from inference.cards import CARD_FILE
 from inference.session import MODEL_FILE, Session
-from inference.warm import cost_of, warm_profile
 from models.card import Calibration, ModelCard, ModelContract, ModelStatus
 from models.task import CONTEXT_FEATURES, TIME_SERIES_FORECAST, WINDOW
 from training.about import About
@@ -111,8 +111,8 @@ class Yardstick:
             for instrument in ("*", *self.plan.instruments)
         )
         measured = {
-            "warm": warm_profile(session, rows),
-            "cost": cost_of(session, rows),
+            "warm": warm.warm_profile(session, rows, effort=warm.THOROUGH),
+            "cost": warm.cost_of(session, rows),
             "evidence": evidence,
         }
         return CardedModel(model.artefact, card.model_copy(update=measured))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final, Self
@@ -11,9 +11,12 @@ import yaml
 from pydantic import AwareDatetime, Field, model_validator
 
 from models.base import Frozen
+from models.errors import BadValue
 from models.task import WINDOW
 
 PLAN_FILE: Final = Path("config/training.yaml")
+_LEAST: Final = timedelta(minutes=50)
+"""For all parts together; half an hour of it is learned from. Evidence worth a promise takes weeks."""
 
 
 class Part(Frozen):
@@ -52,6 +55,29 @@ class Plan(Frozen):
     def embargo(self) -> timedelta:
         """One window plus one horizon."""
         return timedelta(milliseconds=WINDOW * self.bar_ms + self.horizon_ms)
+
+    def between(self, start: datetime, end: datetime) -> Plan:
+        """The same for other market time: three fifths of it to train, a fifth each to calibrate and to test.
+
+        BadValue says how much there must be, if there is less.
+        """
+        left = end - start - 2 * self.embargo
+        if left < _LEAST:
+            raise BadValue(
+                f"from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC is too short: the parts and what "
+                f"lies between them need {2 * self.embargo + _LEAST}",
+                field="since",
+            )
+        trained = start + left * 3 / 5
+        calibrated = trained + self.embargo + left / 5
+        return Plan(
+            bar_ms=self.bar_ms,
+            horizon_ms=self.horizon_ms,
+            instruments=self.instruments,
+            train=Part(start=start, end=trained),
+            calibration=Part(start=trained + self.embargo, end=calibrated),
+            test=Part(start=calibrated + self.embargo, end=end),
+        )
 
     @model_validator(mode="after")
     def _parts_share_no_bar(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from models.card import ModelStatus
 from training.artefact import artefact_of
@@ -33,10 +34,10 @@ def families(seed: int) -> Sequence[Head]:
 
 
 def train_all(
-    heads: Sequence[Head], yardstick: Yardstick, *, seed: int, on_step: OnStep
+    heads: Sequence[Head], yardstick: Yardstick, *, seed: int, on_step: OnStep, version: str = "1"
 ) -> list[CardedModel]:
     """Fit, measure and time every head; the first is the naive control. Steps are reported as they begin."""
-    measured = _fitted(heads, yardstick, on_step)
+    measured = _fitted(heads, yardstick, on_step, version)
     naive, best_light = measured[0], _best([m for m, head in zip(measured, heads, strict=True) if head.light])
     carded: list[CardedModel] = []
     for head, model in zip(heads, measured, strict=True):
@@ -47,7 +48,7 @@ def train_all(
     return carded
 
 
-def _fitted(heads: Sequence[Head], yardstick: Yardstick, on_step: OnStep) -> list[Measured]:
+def _fitted(heads: Sequence[Head], yardstick: Yardstick, on_step: OnStep, version: str) -> list[Measured]:
     standard = fit_standard(yardstick.parts.train)
     horizon_bars = yardstick.plan.horizon_bars
     learned = training_set(yardstick.parts.train, standard, horizon_bars)
@@ -55,7 +56,8 @@ def _fitted(heads: Sequence[Head], yardstick: Yardstick, on_step: OnStep) -> lis
     for head in heads:
         on_step(f"fitting and testing {head.about.name}")
         head.fit(learned)
-        measured.append(yardstick.measure(artefact_of(head, standard, horizon_bars), head.about))
+        about = replace(head.about, version=version)
+        measured.append(yardstick.measure(artefact_of(head, standard, horizon_bars), about))
     return measured
 
 

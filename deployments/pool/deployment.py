@@ -48,7 +48,9 @@ class InferenceReplica:
         )
         self._said = self._worker.metadata(pool=config.name, hardware=config.hardware)
         self._demand = Demand(slots=config.slots, clock=time.time_ns)
-        self._registered = Registered(config.registered, self._worker, seat=_seat, meter=self._meter)
+        self._registered = Registered(
+            config.registered, self._worker, pool=config.name, seat=_seat, meter=self._meter
+        )
         spare_collections()
 
     def load(self, config: PoolConfig) -> Sequence[LoadedModel]:

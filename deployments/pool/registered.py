@@ -39,9 +39,11 @@ class Registered:
         config: RegisteredConfig | None,
         worker: InferenceWorker,
         *,
+        pool: str,
         seat: Callable[[], Seat],
         meter: Meter,
     ) -> None:
+        self._pool = pool
         self._worker = worker
         self._seat = seat
         self._meter = meter
@@ -84,6 +86,8 @@ class Registered:
                 self._worker,
                 artefacts,
                 verifier,
+                pool=self._pool,
+                meter=self._meter,
                 wanted=lambda entry: belongs(entry, self._seat(), copies=config.copies),
             )
             await self._shelf.run()

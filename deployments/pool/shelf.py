@@ -20,6 +20,7 @@ from inference.session import Session
 from inference.signature import Verifier
 from models.errors import HubError
 from models.events import Origin
+from models.metrics import Meter
 
 log = logging.getLogger("ray.serve")
 
@@ -46,12 +47,16 @@ class Shelf:
         artefacts: Artefacts,
         verifier: Verifier,
         *,
+        pool: str,
+        meter: Meter,
         wanted: Callable[[Entry], bool] = lambda _: True,
     ) -> None:
         self._tail = tail
         self._worker = worker
         self._artefacts = artefacts
         self._verifier = verifier
+        self._pool = pool
+        self._meter = meter
         self._wanted = wanted
         self._held: set[str] = set()
         self.refused: dict[str, str] = {}
@@ -82,6 +87,8 @@ class Shelf:
         self.refused = {name: why for name, why in self.refused.items() if name in wanted}
         for name in sorted(wanted.keys() - self._held):
             await self._load(name, wanted[name])
+        for state, count in (("held", len(self._held)), ("refused", len(self.refused))):
+            self._meter.gauge("hub_registered_models", {"pool": self._pool, "state": state}, count)
 
     async def _load(self, name: str, entry: Entry) -> None:
         try:

@@ -23,7 +23,7 @@ from inference.signature import Signer
 from messaging.connect import open_bus
 from messaging.topics import MODELS, check_topics
 from models.card import ModelCard
-from models.errors import ConfigError
+from models.errors import ConfigError, HubError, NotPossible
 from models.lifecycle import Move
 from storage.artifact_store import ArtifactStore
 
@@ -34,7 +34,7 @@ class Registry:
     async def __init__(self, config: RegistryConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         name = serve.get_replica_context().replica_id.unique_id
         repository = await asyncio.to_thread(_checked, Path(config.repository))
-        meter = RayMeter()
+        self._meter = meter = RayMeter()
         self._bus = await open_bus(config.kafka, client_id=f"registry-{name}", meter=meter)
         await check_topics(self._bus, [MODELS])
         self._worker = RegistryWorker(
@@ -49,11 +49,23 @@ class Registry:
 
     async def register(self, card: ModelCard, artefact: bytes, *, by: str) -> ModelCard:
         """The model as it stands in the catalogue once it is announced; CardRejected names what is wrong."""
+        outcome = "internal"
+        try:
+            registered = await self._registered(card, artefact, by=by)
+            outcome = "registered"
+        except HubError as error:
+            outcome = error.code
+            raise
+        finally:
+            self._meter.count("hub_registrations_total", {"outcome": outcome})
+        return registered
+
+    async def _registered(self, card: ModelCard, artefact: bytes, *, by: str) -> ModelCard:
         if self._registrations is None:
-            raise ConfigError("this hub takes no models at run time: `registration` is not configured")
+            raise NotPossible("this hub takes no models at run time: `registration` is not configured")
         ready = await self._registrations.ready(card, artefact)
         await self._worker.change(register(ready), by=by)
-        return ready.card
+        return self._worker.card(str(ready.card.key))
 
     async def move(self, move: Move, *, by: str) -> int:
         """Promote, roll back or retire; the catalogue's version then."""

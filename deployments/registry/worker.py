@@ -20,7 +20,7 @@ from messaging.ownership import Ownership, OwnershipConfig
 from messaging.ports import EventBus, Record
 from messaging.topics import MODELS, REGISTRY
 from models.card import ModelCard
-from models.errors import CardRejected, HubError, MessagingError, RegistryAway
+from models.errors import CardRejected, HubError, MessagingError, NotFound, RegistryAway
 from models.events import CatalogueEvent, ModelAdded, ModelRetired, Origin
 from models.metrics import Meter
 
@@ -103,6 +103,12 @@ class RegistryWorker:
             "models": [str(card.key) for card in self._fold.cards],
             "refused": {name: error.message for name, error in self._repository.rejected.items()},
         }
+
+    def card(self, model: str) -> ModelCard:
+        """As it stands in the catalogue, by `name@version`; NotFound if it does not."""
+        if model not in self._fold.entries:
+            raise NotFound("the catalogue has no such model")
+        return self._fold.entries[model].card
 
     async def restore(self, lease: Lease) -> int:
         """Fold all of `hub.models` up to and including the claim."""

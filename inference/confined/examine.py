@@ -17,9 +17,10 @@ from typing import IO, Final
 from pydantic import ValidationError
 
 from inference.confined.limits import Limits
+from inference.confined.seccomp import check_here
 from inference.confined.wire import Examined, Refused, Request, Verdict
 from models.card import ModelCard
-from models.errors import CardRejected, ConfinementUnavailable, HubError
+from models.errors import CardRejected, ConfinementUnavailable
 
 log = logging.getLogger("ray.serve")
 
@@ -28,6 +29,9 @@ _LOOK_S: Final = 0.02
 _AHEAD_S: Final = 0.2
 """Processor time that the process may use before its share is held against it."""
 _WORDS: Final = 2000
+_NO_VERDICT: Final = Refused(
+    code=CardRejected.code, field="artefact", message="the process that looked at it gave no verdict"
+)
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -37,6 +41,7 @@ def examine(card: ModelCard, artefact: bytes, limits: Limits | None = None) -> E
     CardRejected if the artefact is not what its card says, or costs more than `limits` to look at;
     ConfinementUnavailable where a process cannot be confined. Nothing of the artefact is loaded here.
     """
+    check_here()
     limits = limits or Limits()
     if len(artefact) > limits.file_bytes:
         raise CardRejected(
@@ -107,21 +112,14 @@ def _read(verdict: bytes, code: int, complaint: IO[bytes]) -> Examined:
         raise _ended(code)
     try:
         said = Verdict.model_validate_json(verdict)
-    except ValidationError as error:
-        raise CardRejected(
-            "the process that looked at the artefact gave no verdict", field="artefact"
-        ) from error
-    if said.examined is None:
-        raise _error(said.refused)
-    return said.examined
-
-
-def _error(refused: Refused | None) -> HubError:
-    if refused is None:
-        return CardRejected("the process that looked at the artefact gave no verdict", field="artefact")
+    except ValidationError:
+        said = Verdict()
+    if said.examined:
+        return said.examined
+    refused = said.refused or _NO_VERDICT
     if refused.code == ConfinementUnavailable.code:
-        return ConfinementUnavailable(refused.message)
-    return CardRejected(refused.message, field=refused.field)
+        raise ConfinementUnavailable(refused.message)
+    raise CardRejected(refused.message, field=refused.field)
 
 
 def _ended(code: int) -> CardRejected:

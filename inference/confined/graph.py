@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -22,13 +22,12 @@ _DEEPEST: Final = 16
 """Graphs within graphs, and functions that call functions."""
 
 
-class GraphFacts:
+class GraphFacts(NamedTuple):
     """`nodes` counts every node with each function written out where it is called."""
 
-    def __init__(self, opset: Mapping[str, int], operators: frozenset[str], nodes: int) -> None:
-        self.opset = opset
-        self.operators = operators
-        self.nodes = nodes
+    opset: dict[str, int]
+    operators: frozenset[str]
+    nodes: int
 
 
 def read_graph(artefact: bytes, *, most_nodes: int) -> GraphFacts:

@@ -110,17 +110,22 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("first", ctypes.POINTER(_Instruction)))
 
 
-def deny_outside() -> None:
-    """From here on calls that reach out of the process fail with EPERM; threads may still be started.
-
-    ConfinementUnavailable where the kernel is not Linux on x86-64 or ARM64, or refuses the filter.
-    """
-    machine = _MACHINES.get(platform.machine()) if platform.system() == "Linux" else None
-    if machine is None:
+def check_here() -> None:
+    """ConfinementUnavailable where the kernel is not Linux on x86-64 or ARM64."""
+    if platform.system() != "Linux" or platform.machine() not in _MACHINES:
         raise ConfinementUnavailable(
             f"a process cannot be confined on {platform.system()} {platform.machine()}; "
             "register models on a hub that runs on Linux on x86-64 or ARM64"
         )
+
+
+def deny_outside() -> None:
+    """From here on calls that reach out of the process fail with EPERM; threads may still be started.
+
+    ConfinementUnavailable where that cannot be had.
+    """
+    check_here()
+    machine = _MACHINES[platform.machine()]
     instructions = [_Instruction(*one) for one in _program(machine)]
     code = (_Instruction * len(instructions))(*instructions)
     libc = ctypes.CDLL(None, use_errno=True)

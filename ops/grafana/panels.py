@@ -173,6 +173,18 @@ INFERENCE: Final = Row(
             "short",
             (Query(gauge("hub_catalogue_version", "min", "room", "replica"), "{{room}} {{replica}}"),),
         ),
+        Panel(
+            "Registrations",
+            "Models brought at run time, by what became of them: `registered`, or the code of the refusal.",
+            "short",
+            (Query(rate("hub_registrations_total", "outcome"), "{{outcome}}"),),
+        ),
+        Panel(
+            "Models of run time",
+            "In the replica that has most of them. `refused`: not signed by this hub, changed, or not there.",
+            "short",
+            (Query(gauge("hub_registered_models", "max", "pool", "state"), "{{pool}} {{state}}"),),
+        ),
     ),
 )
 

@@ -33,10 +33,10 @@ Why = Annotated[str, typer.Option("--reason", help="Why; it stands in the catalo
 
 
 @app.callback()
-def models(context: typer.Context) -> None:
+def models(context: typer.Context, url: Url = None, token: Token = None, user: User = None) -> None:
     """Without a command: `ls`."""
     if context.invoked_subcommand is None:
-        ls()
+        ls(url, token, user)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from messaging.connect import open_bus, open_feed
 from models.task import WINDOW
 from serve_app.demo.antagonist import antagonise
 from serve_app.demo.auditor import Auditor
+from serve_app.demo.newcomer import Newcomer, comes, newcomer_lines, without_it
 from serve_app.demo.reaction import Slowing, reaction_lines, reaction_of
 from serve_app.demo.report import report_of
 from serve_app.demo.scene import DemoOptions, Scene
@@ -26,7 +27,7 @@ from serve_app.demo.table import View, render
 from serve_app.launch import Launched, broker_traits, local_settings, running_hub, topics_ready
 from serve_app.local_stack import LocalStack
 from serve_app.playback import Progress, history, play, seed_history
-from serve_app.settings import HubSettings
+from serve_app.settings import HubSettings, load_settings
 
 _REFRESH_S = 0.25
 _DAY_NS = 86_400 * 1_000_000_000
@@ -58,6 +59,8 @@ def _settings(options: DemoOptions, scene: Scene, stack: LocalStack) -> HubSetti
     overrides: dict[str, Any] = {"strategies": str(strategies), "fanout_workers": options.fanout_workers}
     if options.antagonist:
         overrides["local_model_ms"] = 0.0  # nobody can slow a replica that is not asked
+    else:
+        overrides |= without_it(stack.run_dir, load_settings().pools)
     return local_settings(stack, options.broker, **overrides)
 
 
@@ -91,17 +94,19 @@ class _Show:
         feed = await open_feed(self.launched.settings.nats, name="hub-playback")
         watching = asyncio.create_task(self._watch(view, progress))
         slowing = asyncio.create_task(self._slow(view))
+        coming = asyncio.create_task(self._come(view))
         try:
             session = f"demo-{time.time_ns():x}"
             await play(feed, self.scene.files, plan, session=session, clock=time.time_ns, progress=progress)
             ledger = await auditor.finish()
             acknowledged = await asyncio.to_thread(_acknowledged, self.launched)
             figures = {"ticks": progress.ticks, "tick_to_ack_ms": acknowledged}
-            return {**ledger, **figures, "slowing": await slowing}
+            newcomer = coming.result() if coming.done() else None
+            return {**ledger, **figures, "slowing": await slowing, "newcomer": newcomer}
         finally:
-            slowing.cancel()
-            watching.cancel()
-            await asyncio.gather(slowing, watching, return_exceptions=True)
+            for task in (slowing, coming, watching):
+                task.cancel()
+            await asyncio.gather(slowing, coming, watching, return_exceptions=True)
             await auditor.kill()
             await feed.close()
 
@@ -110,6 +115,9 @@ class _Show:
             return None
         pools = [pool.name for pool in self.launched.settings.pools]
         return await antagonise(view, pools, self.scene.plan.seconds)
+
+    async def _come(self, view: View) -> Newcomer | None:
+        return None if self.options.antagonist else await comes(view, self.scene.plan.seconds)
 
     async def _watch(self, view: View, progress: Progress) -> None:
         with Live(render(view), console=self.console, refresh_per_second=4, transient=False) as live:
@@ -141,16 +149,14 @@ def _conclude(options: DemoOptions, ledger: dict[str, Any], began_ns: int, conso
     reaction = reaction_of(slowing, ledger["decided_ns"], ledger["unanswered"]) if slowing else None
     if not console.is_terminal:
         console.line()  # where there is no terminal, the live table does not end its last line
-    console.rule("what an independent reader found")
-    for line in ledger["lines"]:
-        console.print(line, highlight=False, style=None if ledger["clean"] else "red")
+    style = None if ledger["clean"] else "red"
+    _tell(console, "what an independent reader found", ledger["lines"], style)
     if options.antagonist:
-        console.rule("how the router reacted")
-        for line in reaction_lines(reaction):
-            console.print(line, highlight=False)
-    console.rule("one signal, explained")
-    for line in ledger["example"]:
-        console.print(line, highlight=False)
+        _tell(console, "how the router reacted", reaction_lines(reaction))
+    else:
+        lines = newcomer_lines(ledger["newcomer"], ledger["picks"])
+        _tell(console, "a model that came while the hub ran", lines)
+    _tell(console, "one signal, explained", ledger["example"])
     report = report_of(ledger, began_ns)
     if options.antagonist:
         report["antagonist"] = asdict(reaction) if reaction else None
@@ -158,6 +164,12 @@ def _conclude(options: DemoOptions, ledger: dict[str, Any], began_ns: int, conso
         options.report.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
         console.print(f"report written to {options.report}")
     return 0 if ledger["clean"] else 1
+
+
+def _tell(console: Console, title: str, lines: Sequence[str], style: str | None = None) -> None:
+    console.rule(title)
+    for line in lines:
+        console.print(line, highlight=False, style=style)
 
 
 def _stay(launched: Launched, console: Console) -> None:

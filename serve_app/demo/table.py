@@ -31,7 +31,7 @@ Picked = dict[str, dict[str, int]]
 @dataclass(slots=True)
 class View:
     """What is shown; `live` is the last summary of the independent reader. `victim` is the replica that the
-    antagonist has chosen, `slowed` whether it is at it.
+    antagonist has chosen, `slowed` whether it is at it; `newcomer` is told of the model that comes.
     """
 
     start_ms: int
@@ -42,6 +42,7 @@ class View:
     live: dict[str, Any] = field(default_factory=dict)
     acknowledged_ms: dict[str, float] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    newcomer: str = ""
     victim: str | None = None
     slowed: bool = False
     _picked: deque[tuple[float, Picked]] = field(default_factory=deque)
@@ -66,6 +67,8 @@ class View:
 def render(view: View) -> RenderableType:
     """The whole screen; every number is from the running system."""
     parts = [_headline(view), _picks(view), _stages(view)]
+    if view.newcomer:
+        parts.insert(1, Text(view.newcomer, style="bold green"))
     if view.victim:
         parts.insert(1, _antagonist(view.victim, slowed=view.slowed))
     if view.errors:

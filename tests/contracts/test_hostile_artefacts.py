@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from inference.confined.examine import examine
 from inference.confined.limits import Limits
 from models.card import ModelCard
-from models.errors import CardRejected
+from models.errors import CardRejected, ConfinementUnavailable
 from serve_app.settings import ROOT
 from tests.support.hostile import CORPUS, endless
 from tests.unit.inference.tiny import artefact, card_of
@@ -48,6 +49,15 @@ def test_a_hostile_one_is_refused_by_the_name_of_what_is_wrong(name: str, tmp_pa
 
     assert caught.value.field == field, caught.value.message
     assert not canary.exists()
+
+
+def test_elsewhere_nothing_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system without these means says so, before anything is started."""
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    model = artefact()
+
+    with pytest.raises(ConfinementUnavailable, match="Darwin"):
+        examine(carded(model), model)
 
 
 def test_one_that_is_too_large_is_not_even_looked_at() -> None:

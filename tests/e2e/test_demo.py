@@ -41,19 +41,23 @@ def clean_demo(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
 
 @pytest.mark.timeout(400)
 def test_demo_is_clean_on_a_symbol_it_has_never_seen(environment: dict[str, str], tmp_path: Path) -> None:
-    """Exit code 0, a complete report whose sum is right, at least two models picked."""
+    """Exit code 0, a complete report whose sum is right, at least two models picked, among them one that came
+    while the hub ran.
+    """
     report = tmp_path / "report.json"
     unseen = EXAMPLE_TICKS[0].replace("EURUSD=", "GBPUSD=")
-    arguments = ["--ticks", unseen, "--seconds", "8", "--users", "6", "--fanout-workers", "2"]
+    arguments = ["--ticks", unseen, "--seconds", "18", "--users", "6", "--fanout-workers", "2"]
 
     said = clean_demo([*arguments, "--report", str(report)], environment)
 
     assert "LEDGER CLEAN" in said
+    assert "a model that came while the hub ran" in said
     found = json.loads(report.read_text())
     assert set(found) == REPORT
     assert found["delivered"] + found["undelivered"] + found["lost"] == found["expected"] > 0
     assert found["delivered"] > 0
     assert len(found["picks"]) >= 2
+    assert sum(found["picks"].get("ridge", {}).values()) > 0, said[-3000:]
 
 
 @pytest.mark.slow

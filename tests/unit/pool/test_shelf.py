@@ -45,6 +45,11 @@ class Replica(NamedTuple):
     shelf: Shelf
     log: MemoryLog
     store: ArtifactStore
+    meter: MemoryMeter
+
+    def counted(self, state: str) -> float:
+        """How many models an operator sees in this state."""
+        return self.meter.values["hub_registered_models", (("pool", "left"), ("state", state))]
 
     def says(self, event: CatalogueEvent) -> None:
         """The registry announces it."""
@@ -73,10 +78,12 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         bus = MemoryBus(log, "pool")
         tail = CatalogueTail(bus, room="pool", clock=time.time_ns, rng=Random(2), meter=MemoryMeter())
         worker = a_worker([GatedModel(OWN)], time.time_ns)
-        shelf = Shelf(tail, worker, store, Verifier(SIGNER.verify_key), wanted=wanted)
+        meter = MemoryMeter()
+        verifier = Verifier(SIGNER.verify_key)
+        shelf = Shelf(tail, worker, store, verifier, pool="left", meter=meter, wanted=wanted)
         tasks.extend(asyncio.create_task(run) for run in (tail.run(), shelf.run()))
         workers.append(worker)
-        return Replica(worker, shelf, log, store)
+        return Replica(worker, shelf, log, store, meter)
 
     yield started
     for task in tasks:
@@ -147,6 +154,7 @@ async def test_a_file_that_was_changed_is_refused_and_keeps_no_other_waiting(
     await eventually(lambda: "tiny@1" in replica.shelf.refused)
     await eventually(lambda: replica.holds("good@1"))
     assert "was changed" in replica.shelf.refused["tiny@1"]
+    await eventually(lambda: (replica.counted("held"), replica.counted("refused")) == (1, 1))
     assert not await replica.holds("tiny@1")
 
     (tmp_path / digest).write_bytes(MODEL)

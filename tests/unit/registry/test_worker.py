@@ -19,7 +19,7 @@ from deployments.router.catalogue_fold import CatalogueFold
 from messaging.memory import MemoryBus, MemoryLog
 from messaging.topics import MODELS
 from models.card import ModelCard
-from models.errors import AlreadyRegistered, CardRejected, RegistryAway
+from models.errors import AlreadyRegistered, CardRejected, NotFound, RegistryAway
 from models.events import CLAIM_KEY
 from models.metrics import MemoryMeter
 from tests.support.cards import a_card
@@ -155,6 +155,9 @@ async def test_a_registered_model_is_there_for_every_reader(log: MemoryLog) -> N
         version = await worker.change(register(READY), by="root")
 
         assert version == catalogue(log).version
+        assert worker.card("new@1") == READY.card
+        with pytest.raises(NotFound):
+            worker.card("new@2")
         assert worker.status()["models"] == ["naive@1", "new@1"]
 
     async with running(log, Checked([a_card("naive")])) as worker:

@@ -12,7 +12,9 @@ import pytest
 from inference import warm
 from inference.check import check, load_cards
 from models.card import ModelStatus
+from serve_app.commands import models as commands
 from tests.unit.training.synthetic import PLAN
+from training import __main__ as training
 from training import adopt
 from training.heads.base import Head
 from training.heads.controls import Naive, Reversal
@@ -72,3 +74,45 @@ def test_your_own_model_by_the_documented_way(tmp_path: Path, monkeypatch: pytes
 def _commands(document: Path) -> list[str]:
     blocks = document.read_text(encoding="utf-8").split("```sh\n")[1:]
     return [block.split("```")[0].strip() for block in blocks]
+
+
+def test_a_newer_version_by_the_documented_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each time the next version, of what was asked for alone, learned and tested on what came since; the hub
+    gets it if that is asked for.
+    """
+    brought: list[Path] = []
+    monkeypatch.setattr(commands, "add", brought.append)
+    monkeypatch.chdir(ROOT)
+    options = "--data examples/data --plan examples/your_own_model/plan.yaml"
+    arguments = [*options.split(), "--out", str(tmp_path), "--since", "2014-05-02T12:10"]
+
+    training.main(arguments)
+    training.main([*arguments, "--only", "ridge", "reversal", "--register"])
+
+    found = {str(path.relative_to(tmp_path).parent) for path in tmp_path.glob("*/*/card.yaml")}
+    assert found == {"ridge/1", "ridge/2", "reversal/2"}
+    card = check(tmp_path / "ridge" / "2")
+    assert card.trained["train"].startswith("2014-05-02 12:10")
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in brought) == ["reversal/2", "ridge/2"]
+    assert "1 models written" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--since", "2014-05-02T15:00"], "too short"),
+        (["--since", "2014-05-02T12:10", "--only", "oracle"], "there is no model oracle"),
+    ],
+)
+def test_what_cannot_be_trained_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], word: str
+) -> None:
+    """In one line, and nothing is written."""
+    monkeypatch.chdir(ROOT)
+    plan = "--data examples/data --plan examples/your_own_model/plan.yaml"
+    with pytest.raises(SystemExit, match=word):
+        training.main([*plan.split(), "--out", str(tmp_path), *options])
+
+    assert list(tmp_path.iterdir()) == []

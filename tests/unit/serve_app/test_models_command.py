@@ -1,0 +1,148 @@
+"""`hub models`: what is sent, what is shown, and what is refused before anything is sent."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from models.card import ModelStatus
+from models.errors import CardRejected
+from serve_app.commands import models as command
+from serve_app.commands.models import app
+from tests.support.cards import a_card
+
+
+class Hub:
+    """Answers like a hub with two models, one of them unmeasured; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, Any]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to close."""
+
+    def call(self, method: str, path: str, *, query: Any = None, body: Any = None) -> Any:
+        """Whatever the path asks for."""
+        self.asked.append((method, path, body))
+        if path == "/api/v1/route":
+            return {"decision": {"replica": "r7"}}
+        if method == "POST":
+            return a_card("new").model_copy(update={"status": ModelStatus.CANDIDATE}).model_dump(mode="json")
+        cards = [a_card("ridge"), a_card("new").model_copy(update={"evidence": ()})]
+        return {"catalogue_version": 9, "models": [card.model_dump(mode="json") for card in cards]}
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """The hub that every command of a test talks to."""
+    hub = Hub()
+    monkeypatch.setattr(command, "client", lambda *_, **__: hub)
+    monkeypatch.setenv("COLUMNS", "200")
+    return hub
+
+
+def written(directory: Path, **changes: Any) -> Path:
+    """A model's directory."""
+    (directory / "model.onnx").write_bytes(b"a model")
+    (directory / "card.yaml").write_text(yaml.safe_dump({"name": "new", **changes}))
+    return directory
+
+
+@pytest.mark.parametrize("arguments", [[], ["--token", "t"], ["ls"], ["show", "ridge"]])
+def test_lists_what_was_measured_and_what_was_not(hub: Hub, arguments: list[str]) -> None:
+    """Without a command it lists."""
+    said = CliRunner().invoke(app, arguments)
+
+    assert said.exit_code == 0, said.output
+    assert "ridge@1" in said.output
+    assert "unmeasured" in said.output
+
+
+def test_adds_a_directory(hub: Hub, tmp_path: Path) -> None:
+    """Card and bytes, with the hash that the card lacks; then it waits for the first route."""
+    said = CliRunner().invoke(app, ["add", str(written(tmp_path))])
+
+    (_, path, body), (_, routed, asked) = hub.asked
+    assert said.exit_code == 0, said.output
+    assert (path, routed) == ("/api/v1/models", "/api/v1/route")
+    assert base64.b64decode(body["artefact"]) == b"a model"
+    assert body["card"] == {"name": "new", "sha256": hashlib.sha256(b"a model").hexdigest()}
+    assert asked["model"] == "new@1"
+    assert "new@1 is a candidate" in said.output
+    assert "r7" in said.output
+
+
+def test_a_hash_on_the_card_is_sent_as_it_is(hub: Hub, tmp_path: Path) -> None:
+    """Whether it is right is for the hub to say."""
+    CliRunner().invoke(app, ["add", str(written(tmp_path, sha256="0" * 64))])
+
+    assert hub.asked[0][2]["card"]["sha256"] == "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [
+        (["promote", "ridge@2"], "/api/v1/models/ridge/2/promote"),
+        (["retire", "ridge@2"], "/api/v1/models/ridge/2/retire"),
+        (["rollback", "ridge"], "/api/v1/models/ridge/rollback"),
+    ],
+)
+def test_moves(hub: Hub, arguments: list[str], path: str) -> None:
+    """With a reason, and not without."""
+    without = CliRunner().invoke(app, arguments)
+    said = CliRunner().invoke(app, [*arguments, "--reason", "better"])
+
+    assert (without.exit_code, said.exit_code) == (2, 0)
+    assert hub.asked == [("POST", path, {"reason": "better"})]
+
+
+def no_card(directory: Path) -> list[str]:
+    """An ONNX file alone."""
+    return [str(directory / "model.onnx")]
+
+
+def no_model(directory: Path) -> list[str]:
+    """A directory without its ONNX file."""
+    (directory / "model.onnx").unlink()
+    return [str(directory)]
+
+
+def no_yaml(directory: Path) -> list[str]:
+    """A card that is none."""
+    (directory / "card.yaml").write_text("{")
+    return [str(directory)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "word"), [(no_card, "--card"), (no_model, "model.onnx is missing"), (no_yaml, "is not YAML")]
+)
+def test_what_is_missing_is_named_before_anything_is_sent(
+    hub: Hub, tmp_path: Path, wrong: Callable[[Path], list[str]], word: str
+) -> None:
+    """By the option or the file."""
+    said = CliRunner().invoke(app, ["add", *wrong(written(tmp_path))])
+
+    assert isinstance(said.exception, CardRejected)
+    assert word in said.exception.message
+    assert hub.asked == []
+
+
+def test_prints_the_public_half_of_a_key(tmp_path: Path) -> None:
+    """64 hex digits, the same each time, and not the key."""
+    secret = tmp_path / "key"
+    secret.write_text("1f" * 32 + "\n")
+
+    first, second = (CliRunner().invoke(app, ["key", str(secret)]).output.strip() for _ in range(2))
+
+    assert first == second != "1f" * 32
+    assert len(bytes.fromhex(first)) == 32
