@@ -21,6 +21,7 @@ from ray.serve.config import HTTPOptions
 from ray.serve.schema import LoggingConfig
 
 from models.errors import BrokerUnavailable
+from serve_app.interrupts import interrupts_deferred
 from serve_app.settings import HubSettings
 from serve_app.wiring import APP, STREAM_APP, STREAM_ROUTE, build_hub, build_hub_stream
 
@@ -55,13 +56,14 @@ class LocalHub:
         self._progress("starting Ray")
         for name, value in RAY_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-        context = ray.init(
-            address="local",
-            include_dashboard=self._dashboard,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=_OBJECT_STORE_BYTES,
-        )
+        with interrupts_deferred():
+            context = ray.init(
+                address="local",
+                include_dashboard=self._dashboard,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=_OBJECT_STORE_BYTES,
+            )
         self.dashboard_url = f"http://{context.dashboard_url}" if context.dashboard_url else None
         self._progress("starting Ray Serve")
         logging.getLogger("ray.serve").setLevel(logging.WARNING)

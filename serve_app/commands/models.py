@@ -67,8 +67,8 @@ def add(
 ) -> None:
     """Add a model to the running hub, as a candidate that answers whoever names it.
 
-    The hub looks at the file in a process that can do nothing else, measures its latency, signs and stores
-    it, and every replica loads it while it goes on answering. `hub models promote` lets it answer everybody.
+    The hub looks at the file in a process that can do nothing else, measures, signs and stores it.
+    Replicas load it while they go on answering. `hub models promote` lets it answer everybody.
     """
     console = Console()
     sent = _read(source, card)
