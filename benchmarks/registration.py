@@ -146,17 +146,15 @@ async def _redeployed(report: Report, hub: LocalHub, client: HubClient, reposito
 
 
 def _answered(client: HubClient, model: str) -> None:
-    """Ask until the model answers."""
+    """Ask until the model itself answers, and no smaller one that stands in for it."""
     give_up = time.monotonic() + _GIVE_UP_S
-    while True:
-        try:
-            client.call("POST", "/api/v1/infer", body=REQUEST | {"model": model})
-        except Refused:
-            if time.monotonic() > give_up:
-                raise
-            time.sleep(_LOOK_S)
-        else:
-            return
+    while time.monotonic() < give_up:
+        with suppress(Refused):
+            lineage = client.call("POST", "/api/v1/infer", body=REQUEST | {"model": model})["lineage"]
+            if f"{lineage['model']}@{lineage['version']}" == model:
+                return
+        time.sleep(_LOOK_S)
+    raise VoidRunError(f"{model} did not answer within {_GIVE_UP_S:.0f} s")
 
 
 def _body(version: str) -> dict[str, Any]:

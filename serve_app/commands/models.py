@@ -78,11 +78,11 @@ def add(
         added = hub.call("POST", "/api/v1/models", body=sent)
         name = f"{added['name']}@{added['version']}"
         progress.update(step, description=f"replicas load {name}")
-        answer = _first_route(hub, added)
+        choice = _first_route(hub, added)
         progress.update(step, description=f"{name} is loaded")
     console.print(
         f"{name} is a {added['status']}: {added['warm'][0]['p50_ms']:.2f} ms a row, "
-        f"sha256 {added['sha256'][:12]}; first route to {answer['decision']['replica']}\n"
+        f"sha256 {added['sha256'][:12]}; first route to {choice['replica']}\n"
         f"let it answer everybody: hub models promote {name} --reason ...",
         highlight=False,
     )
@@ -148,20 +148,25 @@ def _read(source: Path, card: Path | None) -> dict[str, Any]:
 
 
 def _first_route(hub: HubClient, card: dict[str, Any]) -> Any:
-    """Wait until the router would send a request there."""
+    """Wait until the router would send a request there, and not to a smaller model that stands in for it."""
     from serve_app.client import Refused
 
-    contract = card["contract"]
+    contract, wanted = card["contract"], (card["name"], card["version"])
     asked = {"model_type": card["task"], "model": f"{card['name']}@{card['version']}"}
     asked |= {"bar_ms": contract["bar_ms"], "horizon_ms": contract["horizon_ms"]}
     give_up = time.monotonic() + _LOADED_WITHIN_S
     while True:
+        refused = Refused(f"no replica has loaded {asked['model']} within {_LOADED_WITHIN_S:.0f} s")
         try:
-            return hub.call("POST", "/api/v1/route", query={"explain": True}, body=asked)
-        except Refused:
-            if time.monotonic() > give_up:
-                raise
-            time.sleep(_LOOK_S)
+            choice = hub.call("POST", "/api/v1/route", body=asked)
+        except Refused as error:
+            refused = error
+        else:
+            if (choice["model"], choice["version"]) == wanted:
+                return choice
+        if time.monotonic() > give_up:
+            raise refused
+        time.sleep(_LOOK_S)
 
 
 def _print(found: dict[str, Any], evidence_of: Callable[[dict[str, Any]], list[Any]]) -> None:
