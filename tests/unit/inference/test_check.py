@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import onnx
 import pytest
 
 from inference import check as gate
+from inference.calibration import RawOutputs
 from inference.check import check, load_cards
+from inference.session import Session
 from models.errors import CardRejected
 from models.task import CONTEXT_FEATURES, INTERVAL_LEVELS
 from tests.unit.inference import tiny
@@ -186,3 +190,22 @@ def test_the_shipped_models_pass() -> None:
         for item in card.evidence:
             assert set(item.coverage) == {f"{level:.2f}" for level in INTERVAL_LEVELS}
             assert all(share.lower <= share.value <= share.upper for share in item.coverage.values())
+
+
+def test_an_answer_that_depends_on_the_thread_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica calls a session from several threads; the same call must come to the same there."""
+    raw = Session.raw
+
+    def unsteady(self: Session, *arguments: Any, **options: Any) -> RawOutputs:
+        found = raw(self, *arguments, **options)
+        moved = threading.current_thread() is not threading.main_thread()
+        return replace(found, location=found.location + np.float32(moved))
+
+    monkeypatch.setattr(Session, "raw", unsteady)
+    model = tiny.artefact()
+
+    with pytest.raises(CardRejected) as caught:
+        check(tiny.write(tmp_path, model, tiny.card_of(model)))
+    assert caught.value.field == "determinism"
