@@ -27,9 +27,9 @@ from models.principal import Tier
 from serve_app.access import local_token, principal_of
 from serve_app.client import HubClient, Refused
 from serve_app.hub import LocalHub
-from serve_app.launch import local_settings, topics_ready
+from serve_app.launch import address_of, local_settings, topics_ready
 from serve_app.local_stack import LocalStack
-from serve_app.runfile import RunningHub
+from serve_app.model_upload import upload_of
 from serve_app.settings import ROOT, HubSettings
 from tests.support.hostile import endless
 from tests.unit.inference.tiny import card_of
@@ -158,9 +158,8 @@ def _answered(client: HubClient, model: str) -> None:
 
 
 def _body(version: str) -> dict[str, Any]:
-    directory = _BASE / NAME / "1"
-    card = yaml.safe_load((directory / "card.yaml").read_text()) | {"version": version}
-    return {"card": card, "artefact": base64.b64encode((directory / "model.onnx").read_bytes()).decode()}
+    body = upload_of(_BASE / NAME / "1")
+    return {**body, "card": body["card"] | {"version": version}}
 
 
 def _endless() -> dict[str, Any]:
@@ -170,16 +169,8 @@ def _endless() -> dict[str, Any]:
 
 
 def _token(settings: HubSettings, hub: LocalHub) -> str:
-    secret = getattr(settings.tokens, "secret", None)
-    address = RunningHub(
-        url=hub.url,
-        kafka=settings.kafka.bootstrap,
-        nats=settings.nats.servers[0],
-        redis=settings.redis.url,
-        bundled=True,
-        secret_file=secret.file if secret else None,
-    )
-    return local_token(address, principal_of("benchmark", tenant="tenant-1", tier=Tier.SERVICE, admin=True))
+    principal = principal_of("benchmark", tenant="tenant-1", tier=Tier.SERVICE, admin=True)
+    return local_token(address_of(settings, hub, bundled=True), principal)
 
 
 def _tell(line: str) -> None:

@@ -46,7 +46,7 @@ def running_hub(
     try:
         hub.start()
         hub.wait_for_owners()
-        remember(_address(settings, hub, bundled=stack is not None))
+        remember(address_of(settings, hub, bundled=stack is not None))
         yield Launched(settings, hub, stack)
     finally:
         forget()
@@ -119,7 +119,8 @@ def _new_secret(directory: Path, name: str) -> dict[str, str | None]:
     return {"file": str(path), "env": None}
 
 
-def _address(settings: HubSettings, hub: LocalHub, *, bundled: bool) -> RunningHub:
+def address_of(settings: HubSettings, hub: LocalHub, *, bundled: bool) -> RunningHub:
+    """Where the hub is, as other commands find it."""
     secret = getattr(settings.tokens, "secret", None)
     return RunningHub(
         url=hub.url,

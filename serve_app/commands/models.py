@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +27,8 @@ _LOOK_S: Final = 0.1
 
 Name = Annotated[str, typer.Argument(help="The model's name.")]
 Version = Annotated[str, typer.Argument(metavar="NAME@VERSION", help="One version of a model.")]
+Access = tuple[str | None, str | None, str | None]
+"""Address, token, user, as the options gave them."""
 Why = Annotated[str, typer.Option("--reason", help="Why; it stands in the catalogue.")]
 
 
@@ -70,8 +70,9 @@ def add(
     The hub looks at the file in a process that can do nothing else, measures, signs and stores it.
     Replicas load it while they go on answering. `hub models promote` lets it answer everybody.
     """
-    console = Console()
-    sent = _read(source, card)
+    from serve_app.model_upload import upload_of
+
+    console, sent = Console(), upload_of(source, card)
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with client(url, token, user, admin=True) as hub, Progress(*columns, console=console) as progress:
         step = progress.add_task(f"the hub looks at {len(sent['artefact']) * 3 // 4:,} bytes", total=None)
@@ -91,26 +92,21 @@ def add(
 @app.command()
 def promote(version: Version, reason: Why, url: Url = None, token: Token = None, user: User = None) -> None:
     """Let a version answer whoever asks for its task, in place of the one that does."""
-    name, _, number = version.partition("@")
-    with client(url, token, user, admin=True) as hub:
-        hub.call("POST", f"/api/v1/models/{name}/{number}/promote", body={"reason": reason})
+    _move((url, token, user), f"{version.replace('@', '/')}/promote", reason)
     typer.echo(f"{version} is live")
 
 
 @app.command()
 def rollback(name: Name, reason: Why, url: Url = None, token: Token = None, user: User = None) -> None:
     """Put the version back that was live before."""
-    with client(url, token, user, admin=True) as hub:
-        hub.call("POST", f"/api/v1/models/{name}/rollback", body={"reason": reason})
+    _move((url, token, user), f"{name}/rollback", reason)
     typer.echo(f"{name} is rolled back; `hub models show {name}` says to which version")
 
 
 @app.command()
 def retire(version: Version, reason: Why, url: Url = None, token: Token = None, user: User = None) -> None:
     """Take a registered version out: it answers nothing any more, what it answered stays explainable."""
-    name, _, number = version.partition("@")
-    with client(url, token, user, admin=True) as hub:
-        hub.call("POST", f"/api/v1/models/{name}/{number}/retire", body={"reason": reason})
+    _move((url, token, user), f"{version.replace('@', '/')}/retire", reason)
     typer.echo(f"{version} is retired")
 
 
@@ -125,26 +121,9 @@ def key(
     typer.echo(Signer(SecretRef(file=str(secret)).resolve()).verify_key)
 
 
-def _read(source: Path, card: Path | None) -> dict[str, Any]:
-    """What is sent; CardRejected names the file or the field that is missing."""
-    import yaml
-
-    from models.errors import CardRejected
-
-    file, described = (source / "model.onnx", source / "card.yaml") if source.is_dir() else (source, card)
-    if described is None:
-        raise CardRejected("an ONNX file needs its card: --card card.yaml", field="card")
-    for path in (file, described):
-        if not path.is_file():
-            raise CardRejected(f"{path} is missing", field=path.name)
-    try:
-        said = yaml.safe_load(described.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise CardRejected(f"{described} is not YAML: {error}", field="card") from error
-    artefact = file.read_bytes()
-    if isinstance(said, dict):
-        said.setdefault("sha256", hashlib.sha256(artefact).hexdigest())
-    return {"card": said, "artefact": base64.b64encode(artefact).decode()}
+def _move(access: Access, path: str, reason: str) -> None:
+    with client(*access, admin=True) as hub:
+        hub.call("POST", f"/api/v1/models/{path}", body={"reason": reason})
 
 
 def _first_route(hub: HubClient, card: dict[str, Any]) -> Any:

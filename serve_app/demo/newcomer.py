@@ -5,7 +5,6 @@ earns its picks like any other.
 from __future__ import annotations
 
 import asyncio
-import base64
 import shutil
 import time
 from collections.abc import Sequence
@@ -13,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from models.errors import HubError
 from models.principal import Tier
 from serve_app.access import local_token, principal_of
 from serve_app.client import HubClient
 from serve_app.demo.table import View
+from serve_app.model_upload import upload_of
 from serve_app.runfile import recall
 from serve_app.settings import ROOT, PoolSettings
 
@@ -88,11 +86,6 @@ def _add() -> None:
     principal = principal_of("operator", tenant="demo", tier=Tier.ENTERPRISE, admin=True)
     address = recall()
     with HubClient(address.url, local_token(address, principal)) as hub:
-        hub.call("POST", "/api/v1/models", body=_upload())
+        hub.call("POST", "/api/v1/models", body=upload_of(_DIRECTORY))
         path = f"/api/v1/models/{MODEL.replace('@', '/')}/promote"
         hub.call("POST", path, body={"reason": "the demo"})
-
-
-def _upload() -> dict[str, Any]:
-    card = yaml.safe_load((_DIRECTORY / "card.yaml").read_text(encoding="utf-8"))
-    return {"card": card, "artefact": base64.b64encode((_DIRECTORY / "model.onnx").read_bytes()).decode()}
