@@ -16,9 +16,11 @@ from messaging.topics import (
     CONTROL,
     DECISIONS,
     EVENT_MARKS,
+    EVIDENCE,
     FANOUT,
     FORECASTER,
     MODELS,
+    OUTCOMES,
     PREDICTIONS,
     REGISTRY,
     SIGNAL_STATE,
@@ -26,6 +28,7 @@ from messaging.topics import (
     SIGNALS_DLQ,
     SUBSCRIPTIONS,
     TOPICS,
+    TRACKER,
     USER_EVENTS,
     Topic,
 )
@@ -65,24 +68,28 @@ class Access:
 
 _EVENTS: Final = (EVENT_MARKS, *USER_EVENTS)
 
-Room = Literal["gateway", "registry", "pool", "forecaster", "fanout", "stream"]
+Room = Literal["gateway", "registry", "pool", "forecaster", "fanout", "tracker", "stream"]
 
 ROOMS: Final[dict[Room, Access]] = {
     "gateway": Access(
         "hub-gateway",
         "the HTTP API",
-        reads=(MODELS, PREDICTIONS, SUBSCRIPTIONS, SIGNALS, SIGNAL_STATE, CONTROL, *_EVENTS),
+        reads=(MODELS, EVIDENCE, PREDICTIONS, SUBSCRIPTIONS, SIGNALS, SIGNAL_STATE, CONTROL, *_EVENTS),
         owns=(SUBSCRIPTIONS, DECISIONS, CONTROL, *_EVENTS),
         market=MarketAccess(publishes=(HALT_SUBJECT,), hears=(HALT_SUBJECT,), follows=(BARS_STREAM,)),
     ),
     "registry": Access(
-        "hub-registry", "the catalogue of models", reads=(MODELS,), owns=(MODELS,), group=REGISTRY.name
+        "hub-registry",
+        "the catalogue of models",
+        reads=(MODELS, EVIDENCE),
+        owns=(MODELS,),
+        group=REGISTRY.name,
     ),
     "pool": Access("hub-pool", "inference, with models that are registered at run time", reads=(MODELS,)),
     "forecaster": Access(
         "hub-forecaster",
         "ticks to predictions",
-        reads=(MODELS, PREDICTIONS, CONTROL),
+        reads=(MODELS, EVIDENCE, PREDICTIONS, CONTROL),
         owns=(PREDICTIONS,),
         group=FORECASTER.name,
         market=MarketAccess(
@@ -98,6 +105,13 @@ ROOMS: Final[dict[Room, Access]] = {
         owns=(SIGNALS, SIGNAL_STATE),
         group=FANOUT.name,
         market=MarketAccess(hears=(HALT_SUBJECT,)),
+    ),
+    "tracker": Access(
+        "hub-tracker",
+        "what became of forecasts",
+        reads=(PREDICTIONS, OUTCOMES),
+        owns=(OUTCOMES, EVIDENCE),
+        group=TRACKER.name,
     ),
     "stream": Access("hub-stream", "signals to sockets", reads=(SIGNALS, SIGNAL_STATE)),
 }

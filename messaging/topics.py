@@ -89,6 +89,9 @@ EVENT_MARKS: Final = Topic(
     "user, topic, block; partition as in the topics of user events",
 )
 """Beside the marks of signals, because whoever writes those could write a checkpoint."""
+OUTCOMES: Final = Topic("hub.outcomes", 1, _kept(90), "symbol")
+"""One partition: what is folded from it has one position, whoever folds it."""
+EVIDENCE: Final = Topic("hub.evidence", 1, _compacted(segment_mib=8), "model@version")
 CONTROL: Final = Topic("hub.control", 1, _compacted(segment_mib=1), "scope, id of a halt")
 
 USER_AUTH: Final = Topic("user.auth", 24, _kept(90), "user_id")
@@ -128,6 +131,8 @@ TOPICS: Final = (
     SIGNALS_DLQ,
     SIGNAL_STATE,
     EVENT_MARKS,
+    OUTCOMES,
+    EVIDENCE,
     CONTROL,
     *USER_EVENTS,
 )
@@ -135,7 +140,8 @@ TOPICS: Final = (
 FANOUT: Final = Group("hub-fanout", SIGNALS, "owners of users: predictions x subscriptions -> signals")
 FORECASTER: Final = Group("hub-forecaster", PREDICTIONS, "owners of symbols: ticks -> predictions")
 REGISTRY: Final = Group("hub-registry", MODELS, "the one writer of the catalogue")
-GROUPS: Final = (FANOUT, FORECASTER, REGISTRY)
+TRACKER: Final = Group("hub-tracker", OUTCOMES, "the one judge of forecasts: predictions -> outcomes")
+GROUPS: Final = (FANOUT, FORECASTER, REGISTRY, TRACKER)
 
 
 def partition_of(key: bytes, partitions: int) -> int:

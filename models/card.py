@@ -18,6 +18,8 @@ _NAME: Final = r"[a-z][a-z0-9-]{0,62}"
 _VERSION: Final = r"[0-9]+(\.[0-9]+){0,2}"
 NAMED_MODEL: Final = f"^{_NAME}(@{_VERSION})?$"
 """A name, or a name and a version."""
+POOLED: Final = "*"
+"""The instrument that stands for any, and for evidence pooled over all."""
 
 ModelName = Annotated[str, StringConstraints(pattern=f"^{_NAME}$")]
 ModelVersion = Annotated[str, StringConstraints(pattern=f"^{_VERSION}$")]
@@ -25,14 +27,22 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class ModelStatus(StrEnum):
-    """`live` models answer requests; all others are routed to only by name. `candidate`: registered and not
-    yet promoted; `demoted`: another version took its place; `load-only`: honest ballast.
+    """`live` models answer requests; all others are routed to only by name, but for a `canary`, which answers
+    a share of them. `candidate`: registered and not yet looked at; `shadow`: asked beside the models that
+    answer, to be measured; `demoted`: another version took its place, or it broke its promise; `load-only`:
+    honest ballast.
     """
 
     LIVE = "live"
     LOAD_ONLY = "load-only"
     CANDIDATE = "candidate"
+    SHADOW = "shadow"
+    CANARY = "canary"
     DEMOTED = "demoted"
+
+
+MEASURED: Final = frozenset({ModelStatus.LIVE, ModelStatus.SHADOW, ModelStatus.CANARY})
+"""Models in these are asked on every moment, whether they answer or not."""
 
 
 class ModelKey(Frozen):

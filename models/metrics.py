@@ -64,8 +64,16 @@ METRICS: Final[Mapping[str, MetricSpec]] = {
         _spec("hub_catalogue_version", _G, "Offset of hub.models this process works with", "room"),
         _spec("hub_registrations_total", _C, "Models brought at run time, by what became of them", "outcome"),
         _spec(
-            "hub_registered_models", _G, "Models of run time in a replica: held or refused", "pool", "state"
+            "hub_registered_models",
+            _G,
+            "Models of run time in a replica: held, cold or refused",
+            "pool",
+            "state",
         ),
+        _spec("hub_shadow_forecasts_total", _C, "Forecasts asked for beside the answer", "outcome"),
+        _spec("hub_outcomes_total", _C, "Forecasts that were judged", "model"),
+        _spec("hub_live_coverage", _G, "Share of outcomes inside a model's intervals", "model", "level"),
+        _spec("hub_live_skill", _G, "Skill of a model against the control, live", "model"),
         _spec("hub_inference_ms", _H, "Service time in a replica", "model", buckets=LATENCY_MS),
         _spec("hub_inference_queue_ms", _H, "Time a call waited in a replica", "pool", buckets=LATENCY_MS),
         _spec("hub_stage_ms", _H, "Time from the tick to a stage", "stage", buckets=LATENCY_MS),

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from models.base import Frozen
 from models.decision import Decision, Degradation
+from models.evidence import Spread
 from models.forecast import Forecast
 
 
@@ -74,13 +75,16 @@ class _Owed(Frozen):
 
 
 class Prediction(_Owed):
-    """A forecast for a slot with its decision. `asof_ms` is market time of the newest tick used."""
+    """A forecast for a slot with its decision. `asof_ms` is market time of the newest tick used; `spread` is
+    what the forecast promised at the other levels, for whoever judges it later.
+    """
 
     kind: Literal["prediction"] = "prediction"
     forecast: Forecast
     reference: ReferencePrice
     lineage: Lineage
     decision: Decision | None
+    spread: Spread | None = None
 
 
 class Skipped(_Owed):

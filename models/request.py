@@ -105,8 +105,9 @@ def parse_accuracy(text: Any) -> float:
 class Requirements(Frozen):
     """What must hold for an answer: an `Ask` plus identity, rows and the absolute deadline.
 
-    All `instruments` (empty: any) must be served, and the accuracy must hold for each of them. Under overload
-    `priority` says what goes first, and tenants get equal turns; the hub's own calls are critical.
+    All `instruments` (empty: any) must be served, and the accuracy must hold for each of them; there is one
+    for all rows, or one for each. Under overload `priority` says what goes first, and tenants get equal
+    turns; the hub's own calls are critical.
     """
 
     task: str

@@ -13,15 +13,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.card import Evidence, ModelCard, ModelStatus
+from models.card import POOLED, ModelCard, ModelStatus
+from models.evidence import ModelEvidence
 from models.task import INTERVAL_LEVELS
+from routing.evidence.shrinkage import coverage_bounds, skill_bound
 from routing.latency import Floats
 
 Mask = NDArray[np.bool_]
 Integers = NDArray[np.int64]
 
-POOLED: Final = "*"
-"""The instrument that stands for any, and for evidence pooled over all."""
 ANY_LEVEL: Final = 0.90
 """Interval level of the answer when no accuracy was asked for."""
 NO_BOUND: Final = -1.0
@@ -34,14 +34,17 @@ NO_SKILL: Final = -1e9
 class Catalogue:
     """Cards in the order of their keys, with parallel arrays of what the filters and scorers ask of them.
 
-    `version` is an offset of `hub.models`, `evidence_cursor` the position evidence was folded to. Where
-    `entitlements` are given, a tier may use the models named for it and no others.
+    `version` is an offset of `hub.models`, `evidence_cursor` one of `hub.outcomes`: what was folded up to
+    there is in `evidence`, by `name@version`. Where `entitlements` are given, a tier may use the models named
+    for it and no others.
     """
 
     version: int
     evidence_cursor: int
     cards: tuple[ModelCard, ...]
+    evidence: Mapping[str, ModelEvidence]
     keys: tuple[str, ...]
+    index: Mapping[str, int]
     entitlements: Mapping[str, frozenset[str]] | None
     live: Mask
     max_rows: Integers
@@ -57,29 +60,38 @@ class Catalogue:
         cards: Iterable[ModelCard],
         *,
         version: int,
-        evidence_cursor: int = -1,
+        evidence: Mapping[str, ModelEvidence] | None = None,
         entitlements: Mapping[str, frozenset[str]] | None = None,
     ) -> Catalogue:
-        """Compile cards; a key that occurs twice counts with its last card."""
+        """Compile cards and evidence; a key that occurs twice counts with its last card."""
         ordered = tuple(card for _, card in sorted({str(card.key): card for card in cards}.items()))
-        measured = {POOLED} | {evidence.instrument for card in ordered for evidence in card.evidence}
+        live = {str(card.key): found for card in ordered if (found := (evidence or {}).get(str(card.key)))}
+        measured = {POOLED} | {item.instrument for card in ordered for item in card.evidence}
+        measured |= {item.instrument for found in live.values() for item in found.instruments}
         return cls(
             version=version,
-            evidence_cursor=evidence_cursor,
+            evidence_cursor=max((item.cursor for item in live.values()), default=-1),
             cards=ordered,
+            evidence=live,
             keys=tuple(str(card.key) for card in ordered),
+            index={str(card.key): row for row, card in enumerate(ordered)},
             entitlements=entitlements,
             live=np.array([card.status is ModelStatus.LIVE for card in ordered], dtype=bool),
             max_rows=_integers(card.max_size.max_rows for card in ordered),
             bar_ms=_integers(card.contract.bar_ms for card in ordered),
             horizon_ms=_integers(card.contract.horizon_ms for card in ordered),
             cost=np.array([card.cost for card in ordered], dtype=float),
-            coverage={name: _coverage(ordered, name) for name in measured},
-            skill={name: _skill(ordered, name) for name in measured},
+            coverage={name: _coverage(ordered, live, name) for name in measured},
+            skill={name: _skill(ordered, live, name) for name in measured},
         )
 
     def __len__(self) -> int:
         return len(self.cards)
+
+    def card(self, model: str) -> ModelCard | None:
+        """The card of `name@version`; None if it is not in the catalogue."""
+        row = self.index.get(model)
+        return None if row is None else self.cards[row]
 
     def coverage_lower(self, instruments: Sequence[str]) -> Floats:
         """Lower bound on interval coverage for the worst of the instruments: shape (models, levels)."""
@@ -108,22 +120,15 @@ def _integers(values: Iterable[int]) -> Integers:
     return np.array(list(values), dtype=np.int64)
 
 
-def _evidence(card: ModelCard, instrument: str) -> Evidence | None:
-    """Evidence of the instrument, else the pooled one, else none: a card without must not break a choice."""
-    found = {item.instrument: item for item in card.evidence}
-    return found.get(instrument) or found.get(POOLED)
+Live = Mapping[str, ModelEvidence]
 
 
-def _coverage(cards: Sequence[ModelCard], instrument: str) -> Floats:
-    table = np.full((len(cards), len(INTERVAL_LEVELS)), NO_BOUND)
-    for row, card in enumerate(cards):
-        evidence = _evidence(card, instrument)
-        for column, level in enumerate(INTERVAL_LEVELS):
-            if evidence and (bound := evidence.coverage.get(f"{level:.2f}")):
-                table[row, column] = bound.lower
-    return table
+def _coverage(cards: Sequence[ModelCard], live: Live, instrument: str) -> Floats:
+    rows = [coverage_bounds(card, live.get(str(card.key)), instrument) for card in cards]
+    filled = [[NO_BOUND if bound is None else bound for bound in row] for row in rows]
+    return np.array(filled, dtype=float).reshape(len(cards), len(INTERVAL_LEVELS))
 
 
-def _skill(cards: Sequence[ModelCard], instrument: str) -> Floats:
-    found = (_evidence(card, instrument) for card in cards)
-    return np.array([evidence.skill.lower if evidence else NO_SKILL for evidence in found], dtype=float)
+def _skill(cards: Sequence[ModelCard], live: Live, instrument: str) -> Floats:
+    bounds = [skill_bound(card, live.get(str(card.key)), instrument) for card in cards]
+    return np.array([NO_SKILL if bound is None else bound for bound in bounds], dtype=float)

@@ -19,6 +19,7 @@ from pydantic_settings import (
 
 from deployments.front.tokens import TokenConfig
 from deployments.pool.config import PoolName
+from deployments.tracker.config import JudgingConfig
 from messaging.config import KafkaConfig, NatsConfig
 from messaging.principals import ROOMS, Room
 from models.base import Frozen
@@ -50,12 +51,17 @@ class PoolSettings(Frozen):
 
 class RegistrationSettings(Frozen):
     """Models at run time: `artefacts` is a directory that all nodes share, or an object store's URL;
-    `signing_key` is resolved by the registry alone, `verify_key` is its public half (`hub models key`).
+    `signing_key` is resolved by the registry alone, `verify_key` is its public half (`hub models key`). A
+    replica keeps them loaded within `most_bytes`; one that is not live is loaded by `copies` replicas of a
+    pool, and by up to `most_copies` where it is asked for much.
     """
 
     artefacts: str
     signing_key: SecretRef
     verify_key: str
+    copies: Annotated[int, Field(gt=0)] = 2
+    most_copies: Annotated[int, Field(gt=0)] = 4
+    most_bytes: Annotated[int, Field(gt=0)] = 1 << 30
 
 
 class RoomSecrets(Frozen):
@@ -93,6 +99,7 @@ class HubSettings(BaseSettings):
     tiers: str
     experiments: str = "config/experiments.yaml"
     registration: RegistrationSettings | None = None
+    judging: JudgingConfig = JudgingConfig()
     pools: Annotated[tuple[PoolSettings, ...], Field(min_length=1)]
     local_model_ms: Annotated[float, Field(ge=0)] = 0.0
     clock_error_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0

@@ -24,6 +24,8 @@ from deployments.registry.deployment import build_registry
 from deployments.router.config import LocalConfig, RouterConfig
 from deployments.stream.config import StreamConfig
 from deployments.stream.deployment import ROUTE, build_stream
+from deployments.tracker.config import TrackerConfig
+from deployments.tracker.deployment import build_tracker
 from models.strategy import Strategy, load_strategies
 from serve_app.settings import HubSettings, PoolSettings, read_text, resolved
 
@@ -42,6 +44,7 @@ def build_hub(settings: HubSettings) -> Application:
         build_registry(registry_config(settings)),
         build_forecaster(forecaster_config(settings, router, strategies)),
         build_fanout(fanout_config(settings, strategies)),
+        build_tracker(tracker_config(settings)),
     )
     return build_gateway(gateway_config(settings, router, strategies), beside=beside)
 
@@ -76,12 +79,16 @@ def pool_config(settings: HubSettings, pool: PoolSettings) -> PoolConfig:
 
 
 def _registered(settings: HubSettings) -> RegisteredConfig | None:
-    if settings.registration is None:
+    given = settings.registration
+    if given is None:
         return None
     return RegisteredConfig(
         kafka=settings.kafka_of("pool"),
-        artefacts=settings.registration.artefacts,
-        verify_key=settings.registration.verify_key,
+        artefacts=given.artefacts,
+        verify_key=given.verify_key,
+        copies=given.copies,
+        most_copies=given.most_copies,
+        most_bytes=given.most_bytes,
     )
 
 
@@ -119,6 +126,11 @@ def fanout_config(settings: HubSettings, strategies: tuple[Strategy, ...]) -> Fa
         timings=FanoutTimings(clock_error_ns=int(settings.clock_error_ms * 1e6)),
         workers=settings.fanout_workers,
     )
+
+
+def tracker_config(settings: HubSettings) -> TrackerConfig:
+    """What the tracker needs."""
+    return TrackerConfig(kafka=settings.kafka_of("tracker"), judging=settings.judging)
 
 
 def gateway_config(

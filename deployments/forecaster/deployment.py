@@ -16,7 +16,7 @@ from deployments.router.late_meter import LateMeter
 from deployments.router.meter import RayMeter
 from deployments.router.opening import Routing
 from messaging.connect import open_bus, open_feed
-from messaging.topics import MODELS, PREDICTIONS, check_topics
+from messaging.topics import EVIDENCE, MODELS, PREDICTIONS, check_topics
 from models.errors import OwnershipLost
 from models.garbage import spare_collections_once
 
@@ -31,7 +31,7 @@ class Forecaster:
         clock, rng = time.time_ns, SystemRandom()
         meter = self._meter = LateMeter(RayMeter())
         self._bus = await open_bus(config.kafka, client_id=name, meter=meter)
-        await check_topics(self._bus, [MODELS, PREDICTIONS])
+        await check_topics(self._bus, [MODELS, EVIDENCE, PREDICTIONS])
         self._feed = await open_feed(config.nats, name=name, meter=meter)
         self._routing = Routing(
             config.router, self._bus, room="forecaster", clock=clock, rng=rng, meter=meter
@@ -47,6 +47,7 @@ class Forecaster:
             meter=meter,
             config=WorkerConfig(name=name, **config.timings.model_dump()),
         )
+        self._worker.measure(self._routing.client)
         self._running = asyncio.create_task(self._worker.run())
         self._sparing = asyncio.create_task(spare_collections_once(self._is_ready))
 

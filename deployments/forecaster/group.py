@@ -43,7 +43,7 @@ class GroupKey:
 
 
 class ForecastGroup:
-    """Owns the due slots of its strategies until their records are with their lanes."""
+    """Owns the due slots of its strategies until their lanes have their records and `settled` was told."""
 
     def __init__(
         self,
@@ -53,12 +53,14 @@ class ForecastGroup:
         clock: Callable[[], int],
         rng: Random,
         stale_after_ms: int,
+        settled: Callable[[Sequence[tuple[DueSlot, Outcome]]], object] = lambda _: None,
     ) -> None:
         self._key = key
         self._router = router
         self._clock = clock
         self._rng = rng
         self._stale_after_ms = stale_after_ms
+        self._settled = settled
         self._due: list[DueSlot] = []
         self._arrived = asyncio.Event()
 
@@ -87,6 +89,7 @@ class ForecastGroup:
             records.setdefault(one.lane, []).append(record)
         for lane, owed in records.items():
             lane.put(owed)
+        self._settled(outcomes)
 
     async def _outcomes(self, asked: Sequence[DueSlot], trace: str) -> list[tuple[DueSlot, Outcome]]:
         """Ask once for each distinct window, however many strategies wait for it."""
@@ -135,7 +138,7 @@ class ForecastGroup:
             deadline_ns=deadline_ns,
             min_accuracy=needs.min_accuracy,
             profile=needs.routing_strategy,
-            instruments=tuple(sorted({symbol for symbol, _ in windows})),
+            instruments=tuple(symbol for symbol, _ in windows),
             bar_ms=self._key.bar_ms,
             horizon_ms=self._key.horizon_ms,
         )

@@ -9,6 +9,7 @@ from typing import NoReturn
 from messaging.lease import Lease
 from messaging.ports import Record
 from models.events import BEAT_KEY, Beat
+from models.evidence import SHADOW_KEY, Shadow
 from models.metrics import Meter
 from models.prediction import Prediction, Skipped, Slot
 from signals.encoding import encode
@@ -36,6 +37,7 @@ class Lane:
         self._clock = clock
         self._meter = meter
         self._waiting: list[tuple[Record, Prediction | Skipped | None]] = []
+        self._beside: list[Record] = []
         self._arrived = asyncio.Event()
         self.acked = 0
 
@@ -59,7 +61,13 @@ class Lane:
     def put(self, owed: Sequence[Prediction | Skipped]) -> None:
         """Append these next, after all that were put before."""
         self._waiting += [(Record(one.slot.symbol.encode(), encode(one)), one) for one in owed]
+        self._waiting += [(shadow, None) for shadow in self._beside]
+        self._beside.clear()
         self._arrived.set()
+
+    def put_beside(self, shadow: Shadow) -> None:
+        """Append this behind the slots that are put next: nobody waits for it, so it costs no append."""
+        self._beside.append(Record(SHADOW_KEY, encode(shadow)))
 
     def verify(self) -> None:
         """Append a beat: if somebody else has claimed the partition, the log says so now."""

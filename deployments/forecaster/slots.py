@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from deployments.forecaster.lane import Lane
 from deployments.forecaster.market import Closing
 from models.answer import Answer
+from models.evidence import Spread
 from models.ids import signal_id
 from models.market import MarketClock
 from models.prediction import Prediction, Skipped, SkipReason, Slot
 from models.strategy import Strategy
+from routing.evidence.recalibration import spread_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +122,12 @@ class Answered:
             reference=due.closing.reference,
             lineage=self.answer.lineage,
             decision=self.answer.decision,
+            spread=self._spread(),
         )
+
+    def _spread(self) -> Spread | None:
+        in_force = self.answer.in_force
+        return spread_of(self.answer.forecasts[self.row], in_force.rows[self.row]) if in_force else None
 
 
 Outcome = Answered | Refusal

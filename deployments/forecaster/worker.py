@@ -21,7 +21,8 @@ from deployments.forecaster.intake import MarketIntake
 from deployments.forecaster.lane import Lane
 from deployments.forecaster.market import Closing
 from deployments.forecaster.restore import last_closes
-from deployments.forecaster.slots import DueSlot
+from deployments.forecaster.shadows import Beside, ShadowAsks
+from deployments.forecaster.slots import DueSlot, Outcome
 from messaging.lease import Lease
 from messaging.ownership import Ownership, OwnershipConfig
 from messaging.ports import EventBus, MarketFeed
@@ -64,13 +65,26 @@ class ForecastWorker:
             meter=meter,
             retry_s=config.retry_s,
         )
+        self._rng = rng
+        self._shadows: ShadowAsks | None = None
         self._groups = {
-            key: ForecastGroup(key, router, clock=clock, rng=rng, stale_after_ms=config.stale_after_ms)
+            key: ForecastGroup(
+                key,
+                router,
+                clock=clock,
+                rng=rng,
+                stale_after_ms=config.stale_after_ms,
+                settled=self._settled,
+            )
             for key in dict.fromkeys(map(GroupKey.of, strategies))
         }
         self._restored: dict[int, dict[Series, int]] = {}
         self._lanes: dict[int, Lane] = {}
         self._running: asyncio.Task[Any] | None = None
+
+    def measure(self, beside: Beside) -> None:
+        """From `run` on, ask the models that did not answer, too. Call it before."""
+        self._shadows = ShadowAsks(beside, clock=self._clock, rng=self._rng, meter=self._meter)
 
     async def run(self) -> NoReturn:
         """Own, follow and forecast, until cancelled or stopped."""
@@ -79,6 +93,8 @@ class ForecastWorker:
             tasks.create_task(self._bars.run())
             for group in self._groups.values():
                 tasks.create_task(group.run())
+            if self._shadows:
+                tasks.create_task(self._shadows.run())
             tasks.create_task(self._ownership.run())
             await self._intake.run()
 
@@ -129,6 +145,10 @@ class ForecastWorker:
                     due.setdefault(GroupKey.of(strategy), []).append(slot)
         for key, slots in due.items():
             self._groups[key].add(slots)
+
+    def _settled(self, settled: Sequence[tuple[DueSlot, Outcome]]) -> None:
+        if self._shadows:
+            self._shadows.add(settled)
 
     def _doubt(self, symbol: str) -> None:
         """Somebody else wrote a bar of the symbol: let the log say whether it is still ours."""

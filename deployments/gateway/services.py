@@ -26,6 +26,7 @@ from deployments.router.recorder import Recorder
 from models.answer import Router
 from models.card import ModelCard
 from models.decision import Decision
+from models.evidence import ModelEvidence
 from models.metrics import Meter
 from models.request import Requirements
 from models.strategy import Strategy
@@ -39,6 +40,11 @@ class CatalogueView(Protocol):
 
     @property
     def cards(self) -> Sequence[ModelCard]: ...
+
+    @property
+    def evidence(self) -> Mapping[str, ModelEvidence]:
+        """What live outcomes say of models, by `name@version`."""
+        ...
 
 
 class DecidingRouter(Router, Protocol):

@@ -50,7 +50,7 @@ class EligibleModels:
             self._reduced = Catalogue.of(
                 [card for card in whole.cards if str(card.key) not in without],
                 version=whole.version,
-                evidence_cursor=whole.evidence_cursor,
+                evidence=whole.evidence,
                 entitlements=whole.entitlements,
             )
         return self._reduced

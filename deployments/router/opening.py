@@ -15,6 +15,7 @@ from deployments.router.catalogue_tail import CatalogueTail
 from deployments.router.config import RouterConfig
 from deployments.router.decisions import Decisions
 from deployments.router.ejections import measure_ejections
+from deployments.router.evidence_tail import EvidenceTail, KnownModels
 from deployments.router.local_pool import LocalPool
 from deployments.router.names import LOCAL_POOL
 from deployments.router.observer import Observer
@@ -104,6 +105,8 @@ class Routing:
         self._clock = clock
         self._meter = meter
         self.tail = CatalogueTail(bus, room=room, clock=clock, rng=rng, meter=meter)
+        self._evidence = EvidenceTail(bus, rng=rng)
+        self.models = KnownModels(self.tail, self._evidence)
         self.pools = ServePools(
             config.pools,
             by_reference_from=config.by_reference_from_bytes,
@@ -117,11 +120,11 @@ class Routing:
         outbox = Outbox(self.pools, most_bytes=config.by_reference_from_bytes)
         self.recorder = Recorder(config.profiles, load_table.TABLE, clock=clock)
         self.experiments = load_experiments(config.experiments, profiles=self.recorder.profiles.names)
-        self.observer = Observer(self.experiments, catalogue=lambda: self.tail.catalogue, clock=clock)
+        self.observer = Observer(self.experiments, catalogue=lambda: self.models.catalogue, clock=clock)
         self.client = assemble(
             engine=self.recorder.engine,
             pools=RoutedPools(outbox, self.local),
-            source=self.tail,
+            source=self.models,
             load=load_table.TABLE,
             clock=clock,
             rng=rng,
@@ -135,6 +138,7 @@ class Routing:
         pools = (*self._config.pools, LOCAL_POOL) if self.local else self._config.pools
         self._tasks = [
             asyncio.create_task(self.tail.run()),
+            asyncio.create_task(self._evidence.run()),
             asyncio.create_task(self.pools.open(seen_timeout_s=self._config.seen_timeout_s)),
             asyncio.create_task(
                 measure_ejections(load_table.TABLE, pools, clock=self._clock, meter=self._meter)

@@ -16,10 +16,12 @@ from deployments.router.admission import AdmissionDoor
 from deployments.router.afterwards import Afterwards
 from deployments.router.calls import Work
 from deployments.router.decisions import Decisions
-from deployments.router.journey import Observe, journey
+from deployments.router.journey import Journey, Observe, journey
+from deployments.router.recalibration import at_calibration_in_force
 from deployments.router.second_calls import SecondCalls
 from deployments.router.shadows import Shadows
 from models.answer import Answer
+from models.card import MEASURED
 from models.decision import Decision
 from models.metrics import Meter
 from models.outcome import Assignment, DecisionOutcome
@@ -91,13 +93,39 @@ class RoutedClient:
         self._shadows.cast(tried, assignment, self._routed)
         return await self._routed(work, assignment.answered())
 
+    def beside(self, bar_ms: int, horizon_ms: int) -> list[str]:
+        """The models that are measured on every moment of such a market, by `name@version`."""
+        made_for = bar_ms, horizon_ms
+        return [
+            str(card.key)
+            for card in self.catalogue.cards
+            if card.status in MEASURED and (card.contract.bar_ms, card.contract.horizon_ms) == made_for
+        ]
+
+    async def infer_beside(
+        self,
+        requirements: Requirements,
+        window: NDArray[np.float32],
+        context: NDArray[np.float32],
+        *,
+        traceparent: str,
+    ) -> Answer:
+        """As `infer`, but it takes part in no experiment and counts for no promise."""
+        work = Work(requirements, window, context, traceparent)
+        return await self._answered(work, Journey())
+
     async def _routed(self, work: Work, assignment: Assignment | None) -> Answer:
         requirements = work.requirements
         with journey(requirements, assignment, clock=self._clock, observe=self._observe) as made:
-            async with self._door.admitted(requirements) as stay:
-                made.decision = self._decisions.decide(requirements)
-                made.answer = await self._answers.answer(work, made.decision)
-                stay.report = made.answer.load
+            return await self._answered(work, made)
+
+    async def _answered(self, work: Work, made: Journey) -> Answer:
+        requirements = work.requirements
+        async with self._door.admitted(requirements) as stay:
+            made.decision = self._decisions.decide(requirements)
+            answer = await self._answers.answer(work, made.decision)
+            stay.report = answer.load
+        made.answer = at_calibration_in_force(answer, self.catalogue, requirements.instruments)
         return made.answer
 
     def _observe(self, outcome: DecisionOutcome) -> None:

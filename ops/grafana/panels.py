@@ -181,9 +181,40 @@ INFERENCE: Final = Row(
         ),
         Panel(
             "Models of run time",
-            "In the replica that has most of them. `refused`: not signed by this hub, changed, or not there.",
+            "In the replica that has most of them. `cold`: loaded when asked for. `refused`: not signed by"
+            " this hub, changed, or not there.",
             "short",
             (Query(gauge("hub_registered_models", "max", "pool", "state"), "{{pool}} {{state}}"),),
+        ),
+    ),
+)
+
+EVIDENCE: Final = Row(
+    "How good the models are",
+    (
+        Panel(
+            "Coverage, live",
+            "Share of outcomes inside the intervals promised at each level. On the level: the promise holds.",
+            "percentunit",
+            (Query(gauge("hub_live_coverage", "max", "model", "level"), "{{model}} at {{level}}"),),
+        ),
+        Panel(
+            "Skill, live",
+            "Interval score against the control's, 0 is no better than it. `hub models evidence` has bounds.",
+            "percentunit",
+            (Query(gauge("hub_live_skill", "max", "model"), "{{model}}"),),
+        ),
+        Panel(
+            "Forecasts judged",
+            "Once their horizon has passed, of those that answered and of those asked beside them.",
+            "short",
+            (Query(rate("hub_outcomes_total", "model"), "{{model}}"),),
+        ),
+        Panel(
+            "Forecasts asked for beside the answer",
+            "`dropped`: bars close faster than everybody can be asked. `failed`: the model gave none.",
+            "short",
+            (Query(rate("hub_shadow_forecasts_total", "outcome"), "{{outcome}}"),),
         ),
     ),
 )
@@ -334,4 +365,4 @@ STREAM: Final = Row(
     ),
 )
 
-ROWS: Final = (NOW, ROUTING, INFERENCE, MARKET, OWNERSHIP, STREAM, HTTP)
+ROWS: Final = (NOW, ROUTING, INFERENCE, EVIDENCE, MARKET, OWNERSHIP, STREAM, HTTP)

@@ -24,13 +24,14 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from models.card import ModelCard
 from models.decision import Decision
 from models.errors import Malformed
+from models.evidence import ModelEvidence
 from models.request import Requirements
 from routing.beliefs.changes import Change, Finished, Looked, ReplicasUpdated, Sent, Unreachable
 from routing.catalogue import Catalogue
 from routing.load import LoadConfig
 
 FORMAT: Final = "central-hub-recording"
-VERSION: Final = 3
+VERSION: Final = 4
 WINDOW: Final = 1024
 """How many lines a decision may stand behind the change it was made before: threads write as they come."""
 _EXPLANATION: Final = {"filters", "shortlist"}
@@ -63,9 +64,9 @@ class Cards:
 
     number: int
     version: int
-    evidence_cursor: int
     entitlements: dict[str, list[str]] | None
     cards: list[ModelCard]
+    evidence: list[ModelEvidence]
     kind: Literal["catalogue"] = "catalogue"
 
     @classmethod
@@ -74,9 +75,9 @@ class Cards:
         return cls(
             number,
             catalogue.version,
-            catalogue.evidence_cursor,
             None if allowed is None else {tier: sorted(models) for tier, models in allowed.items()},
             list(catalogue.cards),
+            [item.model_copy(update={"history": ()}) for item in catalogue.evidence.values()],
         )
 
     def catalogue(self) -> Catalogue:
@@ -84,7 +85,7 @@ class Cards:
         return Catalogue.of(
             self.cards,
             version=self.version,
-            evidence_cursor=self.evidence_cursor,
+            evidence={item.model: item for item in self.evidence},
             entitlements=None if allowed is None else {tier: frozenset(m) for tier, m in allowed.items()},
         )
 

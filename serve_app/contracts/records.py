@@ -23,6 +23,7 @@ from models.events import (
     SequenceMark,
     Undelivered,
 )
+from models.evidence import ModelEvidence, Outcome, Shadow
 from models.halt import Halt
 from models.market import Bar, MarketClock, Tick
 from models.outcome import RecordedDecision
@@ -70,6 +71,7 @@ RECORDS: Final[Mapping[str, tuple[Kind, ...]]] = {
         CLAIM,
         Kind("hub.prediction-1", "symbol", "A forecast for a due slot", Prediction),
         Kind("hub.prediction-1.skipped", "symbol", "A due slot without a forecast, and why", Skipped),
+        Kind("hub.shadow-1", "`~shadow`", "Forecasts made beside the one that counts", Shadow),
     ),
     topics.SUBSCRIPTIONS.name: (
         Kind(
@@ -95,6 +97,13 @@ RECORDS: Final[Mapping[str, tuple[Kind, ...]]] = {
     ),
     topics.EVENT_MARKS.name: (
         Kind("hub.event-mark-1", "`~event-mark:` user, topic, window", "Where events lie", EventMark),
+    ),
+    topics.OUTCOMES.name: (
+        CLAIM,
+        Kind("hub.outcome-1", "symbol", "How the forecasts of a moment did", Outcome),
+    ),
+    topics.EVIDENCE.name: (
+        Kind("hub.evidence-1", "model@version", "What a model's outcomes come to", ModelEvidence),
     ),
     topics.CONTROL.name: (
         Kind("hub.halt-1", "JSON array of scope, id", "A kill switch that is on", Halt, tombstone=True),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from deployments.router.catalogue_fold import CatalogueFold
+from deployments.tracker.judged import Judged
 from messaging.claims import EpochFilter
 from messaging.nats.codec import decode_bar, decode_clock, decode_tick
 from messaging.subjects import HALT_SUBJECT
@@ -14,7 +15,9 @@ from messaging.topics import (
     CONTROL,
     DECISIONS,
     EVENT_MARKS,
+    EVIDENCE,
     MODELS,
+    OUTCOMES,
     PREDICTIONS,
     SIGNAL_STATE,
     SIGNALS,
@@ -22,9 +25,11 @@ from messaging.topics import (
     USER_EVENTS,
 )
 from models.events import CHECKPOINT_KEY, Checkpoint, SequenceMark
+from models.evidence import ModelEvidence
 from models.halt import Halt
 from models.outcome import RecordedDecision
 from models.user_event import EventMark, UserEvent
+from routing.evidence.rules import EvidenceRules
 from signals.book import Book
 from signals.halts import Halts
 from signals.ledger import Findings, LogEntry, SignalLog
@@ -47,6 +52,8 @@ def results(records: Iterable[Golden]) -> Results:
         CONTROL.name: _halts,
         MODELS.name: _models,
         DECISIONS.name: _decisions,
+        OUTCOMES.name: _outcomes,
+        EVIDENCE.name: lambda found: _all(ModelEvidence, found),
         EVENT_MARKS.name: lambda found: _all(EventMark, found),
         **{topic.name: lambda found: _all(UserEvent, found) for topic in USER_EVENTS},
     }
@@ -119,7 +126,15 @@ def _decisions(found: list[Golden]) -> Results:
     return {"decisions": len(read), "carried_out": sum(one.outcome is not None for one in read)}
 
 
-def _all(kind: type[UserEvent | EventMark], found: list[Golden]) -> int:
+def _outcomes(found: list[Golden]) -> Results:
+    judged = Judged(EvidenceRules())
+    judged.take_all(one.record for one in found)
+    fold = judged.fold
+    counted = {model: fold.evidence(model).outcomes for model in sorted(fold.models)}
+    return {"outcomes": counted, "cursor": fold.cursor, "skipped": judged.skipped}
+
+
+def _all(kind: type[UserEvent | EventMark | ModelEvidence], found: list[Golden]) -> int:
     return len([kind.from_record(one.value or b"") for one in found])
 
 

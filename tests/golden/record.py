@@ -27,7 +27,9 @@ from messaging.topics import (
     CONTROL,
     DECISIONS,
     EVENT_MARKS,
+    EVIDENCE,
     MODELS,
+    OUTCOMES,
     PREDICTIONS,
     SIGNAL_STATE,
     SIGNALS,
@@ -35,12 +37,13 @@ from messaging.topics import (
     SUBSCRIPTIONS,
     USER_EVENTS,
 )
+from models.evidence import SHADOW_KEY, Shadow, Trial
 from models.halt import Halt, HaltScope
 from models.market import Bar, MarketClock, Tick
 from models.outcome import OutcomeRecord
 from serve_app.contracts.__main__ import rendered
 from serve_app.contracts.schemas import schemas
-from signals.encoding import encode
+from signals.encoding import decode_owed, encode
 from signals.reader import Verdict
 from tests.golden.logs import ROOT, Golden, write
 from tests.golden.readers import results
@@ -53,6 +56,7 @@ from tests.unit.gateway.test_decisions import recorded, running
 from tests.unit.gateway.test_user_events import BODIES, SERVICE
 from tests.unit.registry.test_worker import Checked, published
 from tests.unit.registry.test_worker import running as registry
+from tests.unit.tracker.market import SPREAD, market, tracking
 
 SEED = 46
 """With claims, void and repeated records, skipped and undelivered slots, checkpoints and marks."""
@@ -74,7 +78,37 @@ async def _signal_path() -> list[Golden]:
     world = World(SEED)
     await world.run()
     topics = (PREDICTIONS, SUBSCRIPTIONS, SIGNALS, SIGNAL_STATE)
-    return [one for topic in topics for one in _of(world.log, topic.name)]
+    path = [one for topic in topics for one in _of(world.log, topic.name)]
+    return [*path, _shadow(path)]
+
+
+def _shadow(path: list[Golden]) -> Golden:
+    """A shadow behind the last prediction of its partition, by that one's owner."""
+    last = [one for one in path if one.topic == PREDICTIONS.name and not one.key.startswith(b"~")][-1]
+    owed = decode_owed(last.value or b"")
+    slot = owed.slot
+    shadow = Shadow(
+        epoch=owed.epoch,
+        symbol=slot.symbol,
+        bar_ms=slot.bar_ms,
+        horizon_ms=slot.horizon_ms,
+        bar_close_ms=slot.bar_close_ms,
+        mid=1.1,
+        trials=(Trial(model="mlp@1", calibration="c", spread=SPREAD), Trial(model="bad@1", failed="lost")),
+    )
+    behind = max(one.offset for one in path if (one.topic, one.partition) == (last.topic, last.partition))
+    return Golden(last.topic, last.partition, behind + 1, last.timestamp_ms, SHADOW_KEY, encode(shadow))
+
+
+async def _judged() -> list[Golden]:
+    """The first outcomes of a tracker, and the last evidence of each model."""
+    log = MemoryLog(random.Random(1), clock=time.time_ns)
+    await market(log, 40)
+    async with tracking(log) as worker:
+        await eventually(lambda: worker.status()["outcomes"] == 4 * 34)
+        await eventually(lambda: worker.status()["evidence_written"] >= 2)
+    newest = {one.key: one for one in _of(log, EVIDENCE.name)}
+    return [*_of(log, OUTCOMES.name)[:4], *newest.values()]
 
 
 async def _around_it() -> list[Golden]:
@@ -88,7 +122,7 @@ async def _around_it() -> list[Golden]:
     kept = [one for topic in topics for one in _of(hub.log, topic.name)]
     await hub.client.aclose()
     await hub.bus.close()
-    return [*await _catalogue(), *kept, _dead_letter(), *_messages()]
+    return [*await _catalogue(), *await _judged(), *kept, _dead_letter(), *_messages()]
 
 
 async def _catalogue() -> Iterable[Golden]:

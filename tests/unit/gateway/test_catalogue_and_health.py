@@ -106,7 +106,7 @@ async def test_topics_are_compared_with_the_contract(hub: TestHub) -> None:
 
 @pytest.mark.parametrize(
     ("path", "domain", "count"),
-    [("nats/subjects", "market", 3), ("kafka/topics", "user", 13), ("kafka/consumer-groups", "hub", 2)],
+    [("nats/subjects", "market", 3), ("kafka/topics", "user", 13), ("kafka/consumer-groups", "hub", 3)],
 )
 async def test_discovery_has_the_founding_shape(hub: TestHub, path: str, domain: str, count: int) -> None:
     """`status`, `domain` and the list; all domains without the parameter."""

@@ -59,6 +59,8 @@ def test_the_contract_is_the_documented_one() -> None:
         "user.signals.dlq": 24,
         "user.signal_state": 24,
         "user.event_marks": 24,
+        "hub.outcomes": 1,
+        "hub.evidence": 1,
         "hub.control": 1,
         "user.auth": 24,
         "user.settings": 24,
@@ -73,6 +75,7 @@ def test_the_contract_is_the_documented_one() -> None:
         "user.subscriptions",
         "user.signal_state",
         "user.event_marks",
+        "hub.evidence",
         "hub.control",
         "user.settings",
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -21,7 +21,7 @@ from deployments.router.opening import assemble
 from deployments.router.replies import Refusal, Reply
 from deployments.router.routed_client import RoutedClient
 from models.answer import Answer
-from models.card import ModelCard
+from models.card import ModelCard, ModelStatus
 from models.decision import Ticket
 from models.errors import (
     BadShape,
@@ -34,16 +34,19 @@ from models.errors import (
     TicketRefused,
     UnknownProfile,
 )
+from models.evidence import ModelEvidence, Recalibration
 from models.forecast import Forecast, InferCall, InferReply, LoadReport
 from models.metrics import MemoryMeter
 from models.request import Requirements
 from models.task import CONTEXT_FEATURES, TIME_SERIES_FORECAST, WINDOW, DataSize
 from routing.catalogue import Catalogue
 from routing.engine import Engine
+from routing.evidence.recalibration import levels_of
 from routing.load import LoadTable, ReplicaMeta
 from routing.profiles import load_profiles
 from tests.support.cards import a_card
 from tests.support.eventually import eventually
+from tests.support.live_evidence import observed
 
 PROFILES: Final = Path(__file__).parents[3] / "config" / "profiles.yaml"
 CARDS: Final = (a_card("quick", warm_ms=1.0), a_card("steady", warm_ms=3.0))
@@ -174,7 +177,11 @@ def windows(rows: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def a_hub(
-    pools: ScriptedPools, *, replicas: Sequence[str] = ("r1", "r2"), cards: Sequence[ModelCard] = CARDS
+    pools: ScriptedPools,
+    *,
+    replicas: Sequence[str] = ("r1", "r2"),
+    cards: Sequence[ModelCard] = CARDS,
+    evidence: Mapping[str, ModelEvidence] | None = None,
 ) -> Hub:
     """A client over one pool with these replicas, each holding all models."""
     load, meter = LoadTable(), MemoryMeter()
@@ -182,7 +189,7 @@ def a_hub(
     load.replicas_updated("pool", [(name, meta) for name in replicas], now_ns=0)
     client = assemble(
         engine=Engine(load_profiles(PROFILES.read_text(encoding="utf-8"))),
-        source=FixedCatalogue(Catalogue.of(cards, version=7)),
+        source=FixedCatalogue(Catalogue.of(cards, version=7, evidence=evidence)),
         pools=pools,
         load=load,
         clock=time.time_ns,
@@ -486,3 +493,49 @@ def test_is_ready_with_catalogue_and_pools(*, pools: bool, complete: bool, ready
     hub.client._decisions._source = source
 
     assert hub.client.ready() is ready
+
+
+async def test_an_answer_has_the_calibration_in_force() -> None:
+    """Intervals at the rolling multipliers, under their version; no replica knows them."""
+    card = a_card("quick", warm_ms=1.0)
+    card = card.model_copy(update={"calibration": card.calibration.model_copy(update={"version": "c1"})})
+    own = levels_of(card.calibration)
+    now = Recalibration(version="r1", multipliers={"*": tuple(2 * multiplier for multiplier in own)})
+    hub = a_hub(ScriptedPools(), cards=[card], evidence={"quick@1": observed("quick", calibration=now)})
+
+    answer = await hub.infer()
+
+    assert answer.lineage.calibration == "r1"
+    assert [(one.q05, one.q95, one.lower, one.upper) for one in answer.forecasts] == [(-2, 2, -2, 2)] * 2
+    assert answer.in_force is not None
+    assert answer.in_force.rows == (now.multipliers["*"],) * 2
+
+
+async def test_a_model_that_was_calibrated_anew_answers_as_it_does() -> None:
+    """Where the replica's card is another than the catalogue's, nobody knows what to move."""
+    now = Recalibration(version="r1", multipliers={"*": (1.0,) * 8})
+    hub = a_hub(ScriptedPools(), evidence={"quick@1": observed("quick", calibration=now)})
+
+    answer = await hub.infer()
+
+    assert (answer.lineage.calibration, answer.in_force) == ("c1", None)
+    assert answer.forecasts == [FORECAST] * 2
+
+
+async def test_models_are_asked_beside_the_answer_without_counting_as_one() -> None:
+    """Live, shadow and canary models of the market; their calls promise nobody anything."""
+    statuses = {"a": "live", "b": "shadow", "c": "canary", "d": "candidate", "e": "load-only", "f": "demoted"}
+    cards = [
+        a_card(name).model_copy(update={"status": ModelStatus(status)}) for name, status in statuses.items()
+    ]
+    hub = a_hub(ScriptedPools(), cards=cards)
+
+    assert hub.client.beside(10_000, 60_000) == ["a@1", "b@1", "c@1"]
+    assert hub.client.beside(10_000, 30_000) == []
+
+    asked = wanted(model="b@1")
+    answer = await hub.client.infer_beside(asked, *windows(2), traceparent="")
+    await asyncio.sleep(0)
+
+    assert str(answer.decision.chosen) == "b@1"
+    assert not [name for name, _ in hub.meter.values if name == "hub_promise_met_total"]

@@ -115,9 +115,7 @@ class Stretch:
         if rng.random() < 0.0005:
             self.table.unreachable(rng.choice(["l1", "h1"]), now_ns=self.now_ns)
         if rng.random() < 0.002:
-            self._catalogue = Catalogue.of(
-                CARDS[: rng.choice([2, 3])], version=self._catalogue.version + 1, evidence_cursor=3
-            )
+            self._catalogue = Catalogue.of(CARDS[: rng.choice([2, 3])], version=self._catalogue.version + 1)
         if rng.random() < 0.05:
             self.table.snapshot(self.now_ns + rng.choice([-9_000_000, 0, 5_000_000]))
 

@@ -189,13 +189,13 @@ def test_a_broken_line_is_named() -> None:
     """With its number and, where there is one, its field."""
     broken = [*SHORT[:40], b"\x00\x01garbage\n", *SHORT[40:]]
     wrong = [*SHORT[:40], b'{"kind":"unreachable","replica":3,"now_ns":1}\n', *SHORT[40:]]
-    newer = [SHORT[0].replace(b'"version":3', b'"version":4'), *SHORT[1:]]
+    newer = [SHORT[0].replace(b'"version":4', b'"version":5'), *SHORT[1:]]
 
     with pytest.raises(Malformed, match="line 41: the line: Invalid JSON"):
         list(Replay(broken).decisions())
     with pytest.raises(Malformed, match=r"line 41: unreachable\.replica: "):
         list(Replay(wrong).decisions())
-    with pytest.raises(Malformed, match="line 1: the recording has version 4"):
+    with pytest.raises(Malformed, match="line 1: the recording has version 5"):
         Replay(newer)
 
 
