@@ -7,6 +7,7 @@ the machine meanwhile must make no model slow or dear.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -33,12 +34,17 @@ class Effort(NamedTuple):
 
 THOROUGH: Final = Effort(2.0, 20)
 QUICK: Final = Effort(0.1, 4)
+BRIEF: Final = Effort(0.001, 4)
 
 
-def warm_profile(session: Session, rows: Inputs, *, effort: Effort = THOROUGH) -> tuple[WarmProfile, ...]:
-    """p50 and p99 of a call for every number of rows that the model takes; `rows` are repeated as needed."""
-    sizes = [size for size in _ROWS if size <= session.card.max_size.max_rows]
-    return tuple(_profile(session, rows, size, effort) for size in sizes)
+def warm_profile(
+    session: Session, rows: Inputs, *, effort: Effort = THOROUGH, sizes: Sequence[int] = _ROWS
+) -> tuple[WarmProfile, ...]:
+    """p50 and p99 of a call for every number of rows in `sizes` that the model takes; `rows` are repeated as
+    needed.
+    """
+    taken = [size for size in sizes if size <= session.card.max_size.max_rows]
+    return tuple(_profile(session, rows, size, effort) for size in taken)
 
 
 def cost_of(session: Session, rows: Inputs) -> float:

@@ -29,6 +29,7 @@ class LoadReport:
     count calls, `slots` run in parallel. `service_ms` is this call's own time (its share, by rows, of a run
     that answered several), `queue_ms` the rest of its time in the replica, `rows` its size. `typical_ms` is
     the mean time of calls like this one, of any caller, and `typical_calls` how many calls' evidence that is.
+    `load_ms` is what the call waited for its model to be loaded; it is in neither of the other two.
     """
 
     replica: str
@@ -42,6 +43,7 @@ class LoadReport:
     rows: int
     typical_ms: float = 0.0
     typical_calls: float = 0.0
+    load_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,13 +23,18 @@ PoolName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$"), 
 
 class RegisteredConfig(Frozen):
     """Where a replica learns of models that are registered while it runs, where it fetches them, and the key
-    that it checks their signatures with. One that is not live is held by `copies` replicas of the pool.
+    that it checks their signatures with. One that is not live is loaded by `copies` replicas of the pool, and
+    by up to `most_copies` where it is asked for so much that a load is sooner than waiting. Beyond
+    `most_bytes` of memory, as a replica estimates it, the least recently used that is not live is unloaded
+    until it is asked for again.
     """
 
     kafka: KafkaConfig
     artefacts: str
     verify_key: str
     copies: Annotated[int, Field(gt=0)] = 2
+    most_copies: Annotated[int, Field(gt=0)] = 4
+    most_bytes: Annotated[int, Field(gt=0)] = 1 << 30
 
 
 class PoolConfig(Frozen):

@@ -14,6 +14,7 @@ from ray.serve import Application
 
 from deployments.pool.config import PoolConfig
 from deployments.pool.demand import Demand
+from deployments.pool.on_demand import OnDemand
 from deployments.pool.placement import Seat
 from deployments.pool.registered import Registered
 from deployments.router.execution.batching import LoadedModel
@@ -49,8 +50,14 @@ class InferenceReplica:
         self._said = self._worker.metadata(pool=config.name, hardware=config.hardware)
         self._demand = Demand(slots=config.slots, clock=time.time_ns)
         self._registered = Registered(
-            config.registered, self._worker, pool=config.name, seat=_seat, meter=self._meter
+            config.registered,
+            self._worker,
+            pool=config.name,
+            seat=_seat,
+            most_waiting=config.max_queue,
+            meter=self._meter,
         )
+        self._calls = OnDemand(self._worker, lambda: self._registered.shelf)
         spare_collections()
 
     def load(self, config: PoolConfig) -> Sequence[LoadedModel]:
@@ -59,13 +66,13 @@ class InferenceReplica:
 
     async def infer(self, call: InferCall, ticket: Ticket | None = None) -> Reply:
         """Forecasts of the call, or a refusal that says why there are none; either carries the load."""
-        reply = await self._worker.infer(call, ticket)
+        reply = await self._calls.infer(call, ticket)
         self._demand.ended(reply, call.deadline_ns)
         return reply
 
     async def infer_many(self, calls: Sequence[InferCall], ticket: Ticket | None = None) -> list[Reply]:
         """One reply per call; calls for the same model may run as one."""
-        replies = await self._worker.infer_many(calls, ticket)
+        replies = await self._calls.infer_many(calls, ticket)
         for call, reply in zip(calls, replies, strict=True):
             self._demand.ended(reply, call.deadline_ns)
         return replies
@@ -85,7 +92,7 @@ class InferenceReplica:
 
     def record_routing_stats(self) -> dict[str, Any]:
         """What routers learn of this replica since: the models it was given at run time."""
-        return {"models": self._registered.profiles()}
+        return self._registered.said()
 
     async def __del__(self) -> None:
         """Let go of the broker, and tell what was measured last."""

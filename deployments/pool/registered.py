@@ -11,8 +11,10 @@ from random import SystemRandom
 from typing import Any, Final, NoReturn
 
 from deployments.pool.config import RegisteredConfig
-from deployments.pool.placement import Seat, belongs
+from deployments.pool.loader import Loader
+from deployments.pool.placement import Seat, part_of
 from deployments.pool.shelf import Shelf
+from deployments.pool.stock import Stock
 from deployments.router.catalogue_tail import CatalogueTail
 from deployments.router.execution.worker import InferenceWorker
 from inference.signature import Verifier
@@ -29,7 +31,8 @@ _RETRY_S: Final = 1.0
 
 class Registered:
     """Follows the catalogue in the background; without a configuration it holds nothing and does nothing.
-    `seat` is the replica's place in its pool, as it is at the moment.
+    `seat` is the replica's place in its pool, as it is at the moment. At most `most_waiting` calls wait for a
+    load. `shelf` is None before the broker was reached.
 
     The broker may be away: the replica answers for what it has, and asks again.
     """
@@ -41,18 +44,22 @@ class Registered:
         *,
         pool: str,
         seat: Callable[[], Seat],
+        most_waiting: int,
         meter: Meter,
     ) -> None:
         self._pool = pool
         self._worker = worker
         self._seat = seat
+        self._most_waiting = most_waiting
         self._meter = meter
-        self._shelf: Shelf | None = None
+        self.shelf: Shelf | None = None
         self._following = asyncio.create_task(self._follow(config)) if config else None
 
-    def profiles(self) -> dict[str, list[dict[str, Any]]]:
-        """What is held now and how fast it is."""
-        return self._shelf.profiles() if self._shelf else {}
+    def said(self) -> dict[str, Any]:
+        """What is offered now, how fast it is, and what of it has to be loaded first, in plain types."""
+        if self.shelf is None:
+            return {"models": {}}
+        return {"models": self.shelf.profiles(), "cold": self.shelf.cold()}
 
     def check(self) -> None:
         """Raises what ended it for good."""
@@ -80,14 +87,17 @@ class Registered:
             tail = CatalogueTail(bus, room="pool", clock=time.time_ns, rng=rng, meter=self._meter)
             tailing = asyncio.create_task(tail.run())
             stack.callback(tailing.cancel)
-            artefacts, verifier = ArtifactStore(config.artefacts), Verifier(config.verify_key)
-            self._shelf = Shelf(
-                tail,
-                self._worker,
-                artefacts,
-                verifier,
-                pool=self._pool,
-                meter=self._meter,
-                wanted=lambda entry: belongs(entry, self._seat(), copies=config.copies),
-            )
-            await self._shelf.run()
+            self.shelf = self._shelf_of(config, tail)
+            await self.shelf.run()
+
+    def _shelf_of(self, config: RegisteredConfig, tail: CatalogueTail) -> Shelf:
+        return Shelf(
+            tail,
+            Stock(self._worker, most_bytes=config.most_bytes),
+            Loader(ArtifactStore(config.artefacts), Verifier(config.verify_key)),
+            pool=self._pool,
+            meter=self._meter,
+            clock=time.time_ns,
+            part=part_of(self._seat, copies=config.copies, most_copies=config.most_copies),
+            most_waiting=self._most_waiting,
+        )

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from models.card import WarmProfile
 from routing.load import LoadTable, ReplicaMeta
 
 TABLE: Final = LoadTable()
+_PROFILES: Final = 1 << 14
 
 
 Said = Mapping[str, Any]
@@ -38,7 +40,14 @@ def replica_meta(said: Said, since: Said) -> ReplicaMeta:
         hardware=said["hardware"],
         slots=said["slots"],
         models={
-            name: [WarmProfile.model_validate(profile) for profile in profiles]
+            name: [_profile(**profile) for profile in profiles]
             for name, profiles in {**said["models"], **since.get("models", {})}.items()
         },
+        cold=frozenset(since.get("cold", ())),
     )
+
+
+@lru_cache(_PROFILES)
+def _profile(**fields: Any) -> WarmProfile:
+    """Kept: whenever a replica loads a model, all of its pool say again what all of theirs are."""
+    return WarmProfile(**fields)

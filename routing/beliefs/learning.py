@@ -70,8 +70,10 @@ class Learning:
             known.queue.assume_full(now_ms, self.cohorts.usual(pool, now_ms))
 
     def learn(self, known: ReplicaBelief, flight: Flight, end: Ended, *, group: int) -> None:
-        """Learn from how long the call took, or from its failure."""
-        if not _measurable(end.elapsed_ms):
+        """Learn from how long the call took, or from its failure; nothing where a load was part of it, which
+        is neither the model's speed nor the replica's.
+        """
+        if not _measurable(end.elapsed_ms) or _loaded(known, flight, end):
             return
         self.speeds.settle(end.now_ms)
         self.speeds.anchor()
@@ -173,6 +175,11 @@ class Learning:
             pace.hear(min(_WORST_RATIO, typical), report.typical_calls, now_ms, middle)
         self.speeds.observe_service(group, size, error, pace_variance, at_most=unexplained)
         self.cohorts.measured(kind, now_ms)
+
+
+def _loaded(known: ReplicaBelief, flight: Flight, end: Ended) -> bool:
+    """Whether the call waited for its model, or was expected to."""
+    return flight.model in known.meta.cold or (end.report is not None and end.report.load_ms > 0.0)
 
 
 def _measurable(ms: float) -> bool:

@@ -3,13 +3,17 @@
 A *group* is one model in one pool on one class of hardware: its replicas share a service time. A *cohort* is
 the replicas of one pool and class of hardware that hold the same models: between them the choice depends on
 the replica alone and not on the model, which is what keeps decisions cheap where there are many models.
+
+A model that a replica would have to load first is *cold* there. It is in a group of its own, as if it were on
+another class of hardware, so that the time of the load never mixes with the model's own.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache, partial
 from statistics import median
 from typing import Final
 
@@ -28,6 +32,8 @@ UNKNOWN_SERVICE_MS: Final = 10.0
 """Service time of a model in a pool of which nothing at all is known. Never zero: that would stampede it."""
 UNKNOWN_TAIL: Final = 3.0
 """p99 / p50 of the same."""
+_COLD: Final = "/cold"
+_MEASURED: Final = 1 << 14
 
 GroupKey = tuple[str, str, str]
 """Pool, hardware, model."""
@@ -40,7 +46,8 @@ def size_of(rows: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaMeta:
-    """What a replica says of itself once, when it starts; `models` is keyed by `name@version`.
+    """What a replica says of itself; `models` is keyed by `name@version`. Those of them that are `cold` have
+    to be loaded first, and their profiles say what a call takes together with the load.
 
     A `local` replica is the caller's own process: the way there costs nothing.
     """
@@ -50,6 +57,16 @@ class ReplicaMeta:
     slots: int
     models: Mapping[str, list[WarmProfile]]
     local: bool = False
+    cold: frozenset[str] = frozenset()
+
+    def group_key(self, model: str) -> GroupKey:
+        """The group that one of its models belongs to as long as the model stays as warm or cold as it is."""
+        hardware = f"{self.hardware}{_COLD}" if model in self.cold else self.hardware
+        return self.pool, hardware, model
+
+    def as_fast_as(self, other: ReplicaMeta) -> bool:
+        """Whether the two differ in nothing but their models."""
+        return replace(self, models=other.models, cold=other.cold) == other
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,43 +130,57 @@ class Placement:
         meta = self.metas[replica]
         if model not in meta.models:
             return None
-        return self.group_index[meta.pool, meta.hardware, model]
+        return self.group_index[meta.group_key(model)]
 
 
 def _groups(metas: Mapping[str, ReplicaMeta]) -> tuple[Group, ...]:
     measured: dict[GroupKey, list[list[WarmProfile]]] = {}
     for _, meta in sorted(metas.items()):
         for model, profiles in meta.models.items():
-            measured.setdefault((meta.pool, meta.hardware, model), []).append(profiles)
-    typical = {pool: _typical(metas, pool) for pool in {meta.pool for meta in metas.values()}}
-    return tuple(Group(key, _warm(measured[key], otherwise=typical[key[0]])) for key in sorted(measured))
+            measured.setdefault(meta.group_key(model), []).append(profiles)
+    typical = cache(lambda pool: _typical(metas, pool))
+    return tuple(Group(key, _warm(measured[key], partial(typical, key[0]))) for key in sorted(measured))
 
 
 def _cohorts(metas: tuple[ReplicaMeta, ...], group_index: Mapping[GroupKey, int]) -> Iterable[Cohort]:
-    alike: dict[tuple[str, str, frozenset[str]], list[int]] = {}
+    alike: dict[tuple[str, str, frozenset[str], frozenset[str]], list[int]] = {}
     for number, meta in enumerate(metas):
-        alike.setdefault((meta.pool, meta.hardware, frozenset(meta.models)), []).append(number)
-    for (pool, hardware, models), members in alike.items():
-        groups = {model: group_index[pool, hardware, model] for model in sorted(models)}
-        yield Cohort(pool, hardware, metas[members[0]].local, tuple(members), groups)
+        alike.setdefault((meta.pool, meta.hardware, frozenset(meta.models), meta.cold), []).append(number)
+    for members in alike.values():
+        meta = metas[members[0]]
+        groups = {model: group_index[meta.group_key(model)] for model in sorted(meta.models)}
+        yield Cohort(meta.pool, meta.hardware, meta.local, tuple(members), groups)
 
 
 def _typical(metas: Mapping[str, ReplicaMeta], pool: str) -> Warm:
     """The warm profile of a pool's middle model, for those of its models that have none."""
     nothing = Warm((UNKNOWN_SERVICE_MS,) * len(SIZES), (UNKNOWN_TAIL,) * len(SIZES))
     ours = [meta for meta in metas.values() if meta.pool == pool]
-    return _warm([profiles for meta in ours for profiles in meta.models.values()], otherwise=nothing)
+    warm = [profiles for meta in ours for name, profiles in meta.models.items() if name not in meta.cold]
+    return _warm(warm, lambda: nothing)
 
 
-def _warm(measured: list[list[WarmProfile]], *, otherwise: Warm) -> Warm:
+def _warm(measured: list[list[WarmProfile]], otherwise: Callable[[], Warm]) -> Warm:
     """The median over several replicas' profiles at the most rows of each size."""
     if all(profiles == measured[0] for profiles in measured[1:]):
         measured = measured[:1]  # as a rule replicas of one kind were measured once, by the card
-    per_size = [[warm_at(profiles, size.max_rows) for profiles in measured] for size in SIZES]
-    known = [[point for point in points if point] for points in per_size]
-    if not known[0]:
-        return otherwise
+    told = (_points(tuple((p.rows, p.p50_ms, p.p99_ms, p.n) for p in profiles)) for profiles in measured)
+    known = [points for points in told if points]
+    if not known:
+        return otherwise()
+    per_size = list(zip(*known, strict=True))
     return Warm(
-        tuple(median(service for service, _ in points) for points in known),
-        tuple(median(tail for _, tail in points) for points in known),
+        tuple(median(service for service, _ in points) for points in per_size),
+        tuple(median(tail for _, tail in points) for points in per_size),
     )
+
+
+@lru_cache(_MEASURED)
+def _points(profiles: tuple[tuple[int, float, float, int], ...]) -> tuple[tuple[float, float], ...]:
+    """Service time and tail at the most rows of each size; none if nothing usable was measured.
+
+    Kept, because all replicas are numbered anew whenever one of them loads a model.
+    """
+    typed = [WarmProfile(rows=rows, p50_ms=p50, p99_ms=p99, n=n) for rows, p50, p99, n in profiles]
+    found = (warm_at(typed, size.max_rows) for size in SIZES)
+    return tuple(point for point in found if point)

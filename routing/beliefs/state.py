@@ -53,7 +53,9 @@ class Beliefs:
         return self._now_ms
 
     def placed(self, metas: dict[str, ReplicaMeta], now_ms: float) -> None:
-        """Number everything anew. Replicas that are gone are forgotten, those that stay are not."""
+        """Number everything anew. Replicas that are gone are forgotten; those that stay are not,
+        whatever models they were given or lost.
+        """
         self.placement = Placement.of(metas)
         self._shared.placed(self.placement)
         for meta in metas.values():
@@ -63,7 +65,10 @@ class Beliefs:
         for name in self.placement.replicas:
             meta = metas[name]
             kept = known.get(name)
-            self.replicas[name] = kept if kept and kept.meta == meta else self._joining(meta, now_ms)
+            if kept and kept.meta.as_fast_as(meta):
+                kept.meta, self.replicas[name] = meta, kept
+            else:
+                self.replicas[name] = self._joining(meta, now_ms)
         self._eject()
         self._follow_all()
 
@@ -256,6 +261,7 @@ def _plain(meta: ReplicaMeta) -> dict[str, Any]:
         "slots": meta.slots,
         "models": models,
         "local": meta.local,
+        "cold": sorted(meta.cold),
     }
 
 
@@ -264,4 +270,4 @@ def _meta(plain: dict[str, Any]) -> ReplicaMeta:
         name: [WarmProfile.model_validate(profile) for profile in profiles]
         for name, profiles in plain["models"].items()
     }
-    return ReplicaMeta(**{**plain, "models": warm})
+    return ReplicaMeta(**{**plain, "models": warm, "cold": frozenset(plain.get("cold", ()))})

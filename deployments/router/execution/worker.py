@@ -114,7 +114,7 @@ class InferenceWorker:
             model = self._admitted(call, ticket)
             part = await self._queued(call)
         except HubError as error:
-            return self._refusal(call, error)
+            return self.refusal(call, error)
         return self._reports.reply(call, part, model.card, arrived_ns=arrived_ns)
 
     async def infer_many(self, calls: Sequence[InferCall], ticket: Ticket | None = None) -> list[Reply]:
@@ -131,8 +131,14 @@ class InferenceWorker:
             if isinstance(part, HubError):
                 raise part
         except HubError as error:
-            return self._refusal(call, error)
+            return self.refusal(call, error)
         return self._reports.reply(call, part, model.card, arrived_ns=arrived_ns)
+
+    def refusal(self, call: InferCall, error: HubError) -> Refusal:
+        """A refusal of the call, with the load of this worker."""
+        if isinstance(error, InferenceFailed):
+            log.warning("%s", error.message)
+        return self._reports.refusal(call, error)
 
     def warm_ms(self, call: InferCall) -> float:
         """What a run of this call alone takes by the model's card; infinite if nobody knows."""
@@ -217,11 +223,6 @@ class InferenceWorker:
             self._times[model].observe(run.rows, run.took_ms)
             self._meter.observe("hub_inference_ms", {"model": model}, run.took_ms)
         return outcomes
-
-    def _refusal(self, call: InferCall, error: HubError) -> Refusal:
-        if isinstance(error, InferenceFailed):
-            log.warning("%s", error.message)
-        return self._reports.refusal(call, error)
 
 
 def _check_rows(call: InferCall) -> None:

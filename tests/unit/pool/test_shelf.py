@@ -2,95 +2,72 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
-from random import Random
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from deployments.pool import shelf as shelf_module
+from deployments.pool.loader import Loader
+from deployments.pool.placement import Part
 from deployments.pool.shelf import Shelf
 from deployments.router.catalogue_fold import Entry
-from deployments.router.catalogue_tail import CatalogueTail
-from deployments.router.execution.worker import InferenceWorker
 from deployments.router.replies import Refusal
 from inference.signature import Signer, Verifier
-from messaging.memory import MemoryBus, MemoryLog
-from messaging.ports import Record
-from messaging.topics import MODELS
+from messaging.memory import MemoryLog
 from models.card import ModelCard
-from models.events import CLAIM_KEY, CatalogueEvent, ModelAdded, ModelRetired, Origin
-from models.metrics import MemoryMeter
+from models.events import CatalogueEvent, ModelAdded, ModelRetired
 from storage.artifact_store import ArtifactStore
 from tests.support.cards import a_card
 from tests.support.eventually import eventually
-from tests.unit.execution.doubles import GatedModel, a_call, a_worker
+from tests.unit.execution.doubles import a_call
 from tests.unit.inference.tiny import artefact, card_of, constant
+from tests.unit.pool.replicas import Replica, a_log, announced, running, says
 
 SIGNER = Signer("1f" * 32)
-OWN = a_card("ridge")
 MODEL = artefact()
 NEW = ModelCard.model_validate(card_of(MODEL))
 
 
-class Replica(NamedTuple):
-    """A replica's worker and shelf, the log they follow and the store they fetch from."""
+class Following(NamedTuple):
+    """A replica, the log that it follows and the store that it fetches from."""
 
-    worker: InferenceWorker
-    shelf: Shelf
+    replica: Replica
     log: MemoryLog
     store: ArtifactStore
-    meter: MemoryMeter
 
-    def counted(self, state: str) -> float:
-        """How many models an operator sees in this state."""
-        return self.meter.values["hub_registered_models", (("pool", "left"), ("state", state))]
+    @property
+    def shelf(self) -> Shelf:
+        return self.replica.shelf
 
     def says(self, event: CatalogueEvent) -> None:
         """The registry announces it."""
-        record = Record(b"model", event.model_dump_json(by_alias=True).encode())
-        self.log.partition(MODELS.name, 0).land([record], timestamp_ms=0)
+        says(self.log, event)
 
     async def holds(self, model: str) -> bool:
         """Whether a call for the model is answered."""
-        call = a_call(model=model)
-        return not isinstance(await self.worker.infer(call), Refusal)
+        return not isinstance(await self.replica.worker.infer(a_call(model=model)), Refusal)
 
 
-Start = Callable[[Callable[[Entry], bool]], Replica]
+Start = Callable[[Callable[[Entry], bool]], Awaitable[Following]]
 
 
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
     """Starts replicas that hold `ridge@1` and want the models that they are told to."""
-    tasks: list[asyncio.Task[None]] = []
-    workers: list[InferenceWorker] = []
+    async with AsyncExitStack() as stack:
 
-    def started(wanted: Callable[[Entry], bool]) -> Replica:
-        log, store = MemoryLog(Random(1), clock=time.time_ns), ArtifactStore(str(tmp_path))
-        log.add_topic(MODELS.name, MODELS.partitions, MODELS.policy)
-        log.partition(MODELS.name, 0).land([Record(CLAIM_KEY, b"{}")], timestamp_ms=0)
-        bus = MemoryBus(log, "pool")
-        tail = CatalogueTail(bus, room="pool", clock=time.time_ns, rng=Random(2), meter=MemoryMeter())
-        worker = a_worker([GatedModel(OWN)], time.time_ns)
-        meter = MemoryMeter()
-        verifier = Verifier(SIGNER.verify_key)
-        shelf = Shelf(tail, worker, store, verifier, pool="left", meter=meter, wanted=wanted)
-        tasks.extend(asyncio.create_task(run) for run in (tail.run(), shelf.run()))
-        workers.append(worker)
-        return Replica(worker, shelf, log, store, meter)
+        async def started(wanted: Callable[[Entry], bool]) -> Following:
+            log, store = a_log(), ArtifactStore(str(tmp_path))
+            loader = Loader(store, Verifier(SIGNER.verify_key))
+            part = Part(offers=wanted, loads=everything)
+            return Following(await stack.enter_async_context(running(loader, log, part=part)), log, store)
 
-    yield started
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    for worker in workers:
-        worker.close()
+        yield started
 
 
 def everything(_: Entry) -> bool:
@@ -100,18 +77,12 @@ def everything(_: Entry) -> bool:
 
 def added(card: ModelCard = NEW, signature: str | None = None) -> ModelAdded:
     """The announcement of a registered model."""
-    return ModelAdded(
-        epoch=0,
-        card=card,
-        at_ns=1,
-        origin=Origin.REGISTERED,
-        signature=SIGNER.sign(card) if signature is None else signature,
-    )
+    return announced(card, SIGNER.sign(card) if signature is None else signature)
 
 
 async def test_loads_what_is_announced_and_drops_what_is_retired(start: Start) -> None:
     """While it answers for its own; the routers are told what it holds now."""
-    replica = start(everything)
+    replica = await start(everything)
     replica.store.put(MODEL)
 
     replica.says(added())
@@ -126,7 +97,7 @@ async def test_loads_what_is_announced_and_drops_what_is_retired(start: Start) -
 
 async def test_leaves_what_belongs_elsewhere_and_what_is_on_disk(start: Start) -> None:
     """A model of the repository is loaded from there, or not at all."""
-    replica = start(lambda entry: entry.card.name != "tiny")
+    replica = await start(lambda entry: entry.card.name != "tiny")
     replica.store.put(MODEL)
     other = NEW.model_copy(update={"name": "other"})
 
@@ -143,7 +114,7 @@ async def test_a_file_that_was_changed_is_refused_and_keeps_no_other_waiting(
 ) -> None:
     """Its bytes are not those that were signed; once they are again, it is loaded."""
     monkeypatch.setattr(shelf_module, "_LOOK_S", 0.02)
-    replica = start(everything)
+    replica = await start(everything)
     digest = replica.store.put(MODEL)
     (tmp_path / digest).write_bytes(MODEL[:-1] + b"x")
     other = artefact(constants=(constant("spare", np.zeros(1, np.float32)),))
@@ -154,7 +125,7 @@ async def test_a_file_that_was_changed_is_refused_and_keeps_no_other_waiting(
     await eventually(lambda: "tiny@1" in replica.shelf.refused)
     await eventually(lambda: replica.holds("good@1"))
     assert "was changed" in replica.shelf.refused["tiny@1"]
-    await eventually(lambda: (replica.counted("held"), replica.counted("refused")) == (1, 1))
+    await eventually(lambda: (replica.replica.counted("held"), replica.replica.counted("refused")) == (1, 1))
     assert not await replica.holds("tiny@1")
 
     (tmp_path / digest).write_bytes(MODEL)
@@ -165,7 +136,7 @@ async def test_a_file_that_was_changed_is_refused_and_keeps_no_other_waiting(
 @pytest.mark.parametrize("wrong", ["unsigned", "another's key", "another model's signature", "older"])
 async def test_what_the_hub_did_not_sign_is_never_loaded(start: Start, wrong: str) -> None:
     """Nor an artefact under a name or version for which it was not signed."""
-    replica = start(everything)
+    replica = await start(everything)
     replica.store.put(MODEL)
     newer = NEW.model_copy(update={"version": "2"})
     signature = {
@@ -185,7 +156,7 @@ async def test_what_the_hub_did_not_sign_is_never_loaded(start: Start, wrong: st
 async def test_a_missing_file_is_asked_for_again(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store may be behind, or away for a while."""
     monkeypatch.setattr(shelf_module, "_LOOK_S", 0.02)
-    replica = start(everything)
+    replica = await start(everything)
 
     replica.says(added())
     await eventually(lambda: "no artefact" in replica.shelf.refused.get("tiny@1", ""))
