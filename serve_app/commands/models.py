@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from serve_app.commands.model_evidence import evidence
 from serve_app.commands.options import Token, Url, User, client
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ app = typer.Typer(
     invoke_without_command=True,
     help="List the models with what was measured of them; add, promote, roll back and retire them.",
 )
+app.command()(evidence)
 
 _LOADED_WITHIN_S: Final = 30.0
 _LOOK_S: Final = 0.1
@@ -41,10 +43,10 @@ def models(context: typer.Context, url: Url = None, token: Token = None, user: U
 
 @app.command()
 def ls(url: Url = None, token: Token = None, user: User = None) -> None:
-    """List all models, each with its pooled evidence."""
+    """List all models, each with its pooled evidence, and that from live outcomes where there is some."""
     with client(url, token, user) as hub:
         found = hub.call("GET", "/api/v1/models")
-    _print(found, lambda card: card["evidence"][:1] or [None])
+    _print(found, lambda measured: measured[:1])
 
 
 @app.command()
@@ -52,7 +54,7 @@ def show(name: Name, url: Url = None, token: Token = None, user: User = None) ->
     """Show every version of one model, with its evidence on each instrument."""
     with client(url, token, user) as hub:
         found = hub.call("GET", f"/api/v1/models/{name}")
-    _print(found, lambda card: card["evidence"] or [None])
+    _print(found, lambda measured: measured)
 
 
 @app.command()
@@ -148,34 +150,35 @@ def _first_route(hub: HubClient, card: dict[str, Any]) -> Any:
         time.sleep(_LOOK_S)
 
 
-def _print(found: dict[str, Any], evidence_of: Callable[[dict[str, Any]], list[Any]]) -> None:
+def _print(found: dict[str, Any], chosen: Callable[[list[Any]], list[Any]]) -> None:
     table = Table(title=f"catalogue version {found['catalogue_version']}", title_justify="left")
     for heading in ("model", "status", "measured on"):
         table.add_column(heading, no_wrap=True)
     for heading in ("n", "covers 95 %", "skill", "right", "ms", "cost"):
         table.add_column(heading, justify="right")
     for card in found["models"]:
-        for evidence in evidence_of(card):
-            table.add_row(*_row(card, evidence))
+        head = f"{card['name']}@{card['version']}", card["status"]
+        for known in chosen(card["evidence"]) or [None]:
+            table.add_row(*head, *_measured(known), f"{card['warm'][0]['p50_ms']:.2f}", f"{card['cost']:.3g}")
+        for known in chosen(found.get("observed", {}).get(head[0], [])):
+            table.add_row(*head, *_measured(known, ", live"))
     console = Console()
     console.print(table)
     console.print(
-        "covers, skill (against naive): lower 95 % bounds; right: share of directions; ms: one row, median",
+        "covers, skill (against naive): lower 95 % bounds; right: share of directions; ms: one row, median; "
+        "live: of outcomes, see `hub models evidence NAME`",
         style="dim",
     )
 
 
-def _row(card: dict[str, Any], evidence: dict[str, Any] | None) -> tuple[str, ...]:
-    speed = f"{card['warm'][0]['p50_ms']:.2f}", f"{card['cost']:.3g}"
-    head = f"{card['name']}@{card['version']}", card["status"]
-    if evidence is None:
-        return (*head, "unmeasured", "0", "-", "-", "-", *speed)
+def _measured(known: dict[str, Any] | None, source: str = "") -> tuple[str, ...]:
+    if known is None:
+        return "unmeasured", "0", "-", "-", "-"
+    skill, right = known["skill"], known["direction_accuracy"]
     return (
-        *head,
-        "all" if evidence["instrument"] == "*" else evidence["instrument"],
-        f"{evidence['n']:,}",
-        f"{evidence['coverage']['0.95']['lower']:.3f}",
-        f"{evidence['skill']['lower']:+.3f}",
-        f"{evidence['direction_accuracy']['value']:.3f}",
-        *speed,
+        ("all" if known["instrument"] == "*" else known["instrument"]) + source,
+        f"{known['n']:,}",
+        f"{known['coverage']['0.95']['lower']:.3f}",
+        f"{skill['lower']:+.3f}" if skill else "-",
+        f"{right['value']:.3f}" if right else "-",
     )

@@ -4,44 +4,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from pydantic import Field
 
 from deployments.gateway.access import Admin, Caller
-from deployments.gateway.services import Hub, Services
+from deployments.gateway.services import CatalogueView, Hub, Services
 from models.base import Frozen
 from models.card import ModelCard
 from models.errors import NotFound
+from models.evidence import LiveEvidence
 from models.lifecycle import Move, NewModel, Step
 from models.principal import Principal
+from models.promises import EvidencePage, evidence_page
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
 
 
 class ModelList(Frozen):
-    """Cards by name and version; `catalogue_version` is the offset of `hub.models` they were read up to."""
+    """Cards by name and version; `catalogue_version` is the offset of `hub.models` they were read up to.
+
+    `observed` is what live outcomes say, by `name@version`, of those that have had enough of them.
+    """
 
     catalogue_version: int
     models: tuple[ModelCard, ...]
+    observed: dict[str, tuple[LiveEvidence, ...]]
 
 
 @router.get("")
 async def models(hub: Hub, _: Caller) -> ModelList:
     """Every model of the catalogue."""
     catalogue = hub.router.catalogue
-    return ModelList(catalogue_version=catalogue.version, models=tuple(catalogue.cards))
+    return _list(catalogue, catalogue.cards)
 
 
 @router.get("/{name}")
 async def model_versions(name: str, hub: Hub, _: Caller) -> ModelList:
     """Every version of one model."""
     catalogue = hub.router.catalogue
-    found = tuple(card for card in catalogue.cards if card.name == name)
-    if not found:
-        raise NotFound("the catalogue has no such model")
-    return ModelList(catalogue_version=catalogue.version, models=found)
+    return _list(catalogue, _versions(catalogue, name))
+
+
+@router.get("/{name}/evidence")
+async def model_evidence(name: str, hub: Hub, _: Caller) -> EvidencePage:
+    """What every version of one model promised, held against what was observed of it live."""
+    catalogue = hub.router.catalogue
+    return evidence_page(_versions(catalogue, name), catalogue.evidence, catalogue_version=catalogue.version)
 
 
 @router.get("/{name}/{version}")
@@ -51,6 +62,22 @@ async def model(name: str, version: str, hub: Hub, _: Caller) -> ModelCard:
         if (card.name, card.version) == (name, version):
             return card
     raise NotFound("the catalogue has no such model")
+
+
+def _versions(catalogue: CatalogueView, name: str) -> list[ModelCard]:
+    found = [card for card in catalogue.cards if card.name == name]
+    if not found:
+        raise NotFound("the catalogue has no such model")
+    return found
+
+
+def _list(catalogue: CatalogueView, cards: Sequence[ModelCard]) -> ModelList:
+    live = ((key, catalogue.evidence.get(key)) for key in (str(card.key) for card in cards))
+    return ModelList(
+        catalogue_version=catalogue.version,
+        models=tuple(cards),
+        observed={key: found.instruments for key, found in live if found and found.instruments},
+    )
 
 
 def version_in_path(name: str, version: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from models.answer import Answer
 from models.card import Bounded, Calibration, Evidence, ModelCard, ModelContract, ModelKey, ModelStatus
 from models.decision import Decision, Promise
 from models.errors import HubError
+from models.evidence import ModelEvidence
 from models.forecast import Forecast
 from models.ids import random_id
 from models.lifecycle import Move, NewModel
@@ -104,6 +105,7 @@ class Catalogue:
 
     version: int
     cards: Sequence[ModelCard]
+    evidence: Mapping[str, ModelEvidence] = field(default_factory=dict)
 
 
 @dataclass

@@ -45,6 +45,7 @@ SHARED: Final = {
     ("GET", "/api/health/kafka/topics"),
     ("GET", "/api/v1/models"),
     ("GET", "/api/v1/models/{name}"),
+    ("GET", "/api/v1/models/{name}/evidence"),
     ("GET", "/api/v1/models/{name}/{version}"),
 }
 

@@ -21,6 +21,7 @@ OPERATIONS = {
     ("POST", "/api/v1/infer"),
     ("GET", "/api/v1/models"),
     ("GET", "/api/v1/models/{name}"),
+    ("GET", "/api/v1/models/{name}/evidence"),
     ("GET", "/api/v1/models/{name}/{version}"),
     ("POST", "/api/v1/models"),
     ("POST", "/api/v1/models/{name}/{version}/promote"),

@@ -17,6 +17,12 @@ from models.errors import CardRejected
 from serve_app.commands import models as command
 from serve_app.commands.models import app
 from tests.support.cards import a_card
+from tests.support.live_evidence import bounded, seen_on
+
+LIVE = (
+    seen_on(coverage={"0.95": bounded(0.93, 0.912, 0.948)}, skill=bounded(0.03, 0.011, 0.05)),
+    seen_on("EURUSD"),
+)
 
 
 class Hub:
@@ -40,7 +46,9 @@ class Hub:
         if method == "POST":
             return a_card("new").model_copy(update={"status": ModelStatus.CANDIDATE}).model_dump(mode="json")
         cards = [a_card("ridge"), a_card("new").model_copy(update={"evidence": ()})]
-        return {"catalogue_version": 9, "models": [card.model_dump(mode="json") for card in cards]}
+        live = [item.model_dump(mode="json") for item in LIVE]
+        models = [card.model_dump(mode="json") for card in cards]
+        return {"catalogue_version": 9, "models": models, "observed": {"ridge@1": live}}
 
 
 @pytest.fixture
@@ -67,6 +75,26 @@ def test_lists_what_was_measured_and_what_was_not(hub: Hub, arguments: list[str]
     assert said.exit_code == 0, said.output
     assert "ridge@1" in said.output
     assert "unmeasured" in said.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "instruments"),
+    [(["ls"], ["all, live"]), (["show", "ridge"], ["all, live", "EURUSD, live"])],
+)
+def test_what_outcomes_say_stands_below_the_card(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, arguments: list[str], instruments: list[str]
+) -> None:
+    """n, lower bounds of coverage and skill, where there are some; within 110 columns."""
+    monkeypatch.setenv("COLUMNS", "110")
+    output = CliRunner().invoke(app, arguments).output
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in output.splitlines() if "│" in line]
+    live = [row for row in rows if row[2].endswith("live")]
+
+    assert [row[2] for row in live] == instruments
+    assert live[0] == ["ridge@1", "live", "all, live", "5,000", "0.912", "+0.011", "0.510", "", ""]
+    assert [row[5] for row in live[1:]] == ["-"] * (len(instruments) - 1)
+    assert rows.index(live[0]) == 1
+    assert "…" not in output
 
 
 def test_adds_a_directory(hub: Hub, tmp_path: Path) -> None:
