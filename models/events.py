@@ -137,7 +137,7 @@ class ModelAdded(Frozen):
 
 
 class ModelMoved(Frozen):
-    """A model got another status, by whom and why."""
+    """A model got another status, by whom and why; by policy also on which numbers."""
 
     schema_: Literal["hub.model-moved/1"] = Field("hub.model-moved/1", alias="schema")
     kind: Literal["moved"] = "moved"
@@ -147,6 +147,7 @@ class ModelMoved(Frozen):
     reason: str
     by: str
     at_ns: int
+    numbers: dict[str, float] = Field(default_factory=dict)
 
 
 class ModelRetired(Frozen):
@@ -159,6 +160,7 @@ class ModelRetired(Frozen):
     reason: str
     at_ns: int
     by: str = ""
+    numbers: dict[str, float] = Field(default_factory=dict)
 
 
 CatalogueEvent = Annotated[ModelAdded | ModelMoved | ModelRetired, Field(discriminator="kind")]

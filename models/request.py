@@ -106,8 +106,8 @@ class Requirements(Frozen):
     """What must hold for an answer: an `Ask` plus identity, rows and the absolute deadline.
 
     All `instruments` (empty: any) must be served, and the accuracy must hold for each of them; there is one
-    for all rows, or one for each. Under overload `priority` says what goes first, and tenants get equal
-    turns; the hub's own calls are critical.
+    for all rows, or one for each. With `canary` models on trial may answer, and no others. Under overload
+    `priority` says what goes first, and tenants get equal turns; the hub's own calls are critical.
     """
 
     task: str
@@ -120,6 +120,7 @@ class Requirements(Frozen):
     bar_ms: int | None = None
     horizon_ms: int | None = None
     model: str | None = None
+    canary: bool = False
     tier: str = "service"
     tenant: str = ""
     priority: Priority = Priority.CRITICAL

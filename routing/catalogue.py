@@ -47,6 +47,7 @@ class Catalogue:
     index: Mapping[str, int]
     entitlements: Mapping[str, frozenset[str]] | None
     live: Mask
+    canary: Mask
     max_rows: Integers
     bar_ms: Integers
     horizon_ms: Integers
@@ -77,6 +78,7 @@ class Catalogue:
             index={str(card.key): row for row, card in enumerate(ordered)},
             entitlements=entitlements,
             live=np.array([card.status is ModelStatus.LIVE for card in ordered], dtype=bool),
+            canary=np.array([card.status is ModelStatus.CANARY for card in ordered], dtype=bool),
             max_rows=_integers(card.max_size.max_rows for card in ordered),
             bar_ms=_integers(card.contract.bar_ms for card in ordered),
             horizon_ms=_integers(card.contract.horizon_ms for card in ordered),

@@ -38,6 +38,7 @@ _kind_of: Final = attrgetter(
     "horizon_ms",
     "min_accuracy",
     "model",
+    "canary",
     "tier",
 )
 """What tells two kinds of request apart: everything that filters look at."""

@@ -26,6 +26,7 @@ from models.base import Frozen
 from models.card import ModelName
 from models.errors import ConfigError
 from models.secret import SecretRef
+from routing.evidence.lifecycle import LifecyclePolicy
 from storage.redis_store import RedisConfig
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -100,6 +101,7 @@ class HubSettings(BaseSettings):
     experiments: str = "config/experiments.yaml"
     registration: RegistrationSettings | None = None
     judging: JudgingConfig = JudgingConfig()
+    lifecycle: LifecyclePolicy = LifecyclePolicy()
     pools: Annotated[tuple[PoolSettings, ...], Field(min_length=1)]
     local_model_ms: Annotated[float, Field(ge=0)] = 0.0
     clock_error_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0

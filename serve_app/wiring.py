@@ -62,6 +62,7 @@ def router_config(settings: HubSettings) -> RouterConfig:
         profiles=read_text(settings.profiles),
         experiments=read_text(settings.experiments),
         local=LocalConfig(repository=_repository(settings), max_ms=quick_ms) if quick_ms else None,
+        canary_share=settings.lifecycle.canary_share,
     )
 
 
@@ -101,6 +102,8 @@ def registry_config(settings: HubSettings) -> RegistryConfig:
         registration=RegistrationConfig(artefacts=given.artefacts, signing_key=given.signing_key)
         if given
         else None,
+        lifecycle=settings.lifecycle,
+        control=settings.judging.control,
     )
 
 

@@ -9,7 +9,9 @@ from pydantic import Field
 from inference.confined.limits import Limits
 from messaging.config import KafkaConfig
 from models.base import Frozen
+from models.card import ModelName
 from models.secret import SecretRef
+from routing.evidence.lifecycle import LifecyclePolicy
 
 
 class RegistrationConfig(Frozen):
@@ -24,10 +26,13 @@ class RegistrationConfig(Frozen):
 
 class RegistryConfig(Frozen):
     """`repository` is the model repository's directory; `kafka` holds no secret, only references to some.
-    Without `registration` models come from the repository alone.
+    Without `registration` models come from the repository alone. Models move through their life as
+    `lifecycle` says; `control` is the one that skill is measured against.
     """
 
     repository: str
     kafka: KafkaConfig
     registration: RegistrationConfig | None = None
+    lifecycle: LifecyclePolicy = LifecyclePolicy()
+    control: ModelName = "naive"
     num_cpus: Annotated[float, Field(ge=0)] = 0.1

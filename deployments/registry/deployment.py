@@ -15,13 +15,15 @@ from ray.serve import Application
 from deployments.registry.config import RegistrationConfig, RegistryConfig
 from deployments.registry.lifecycle import made, register
 from deployments.registry.registrations import Registrations
+from deployments.registry.steward import Steward
 from deployments.registry.worker import RegistryWorker
+from deployments.router.evidence_tail import EvidenceTail
 from deployments.router.meter import RayMeter
 from inference.check import Repository, load_cards
 from inference.confined.examine import examine
 from inference.signature import Signer
 from messaging.connect import open_bus
-from messaging.topics import MODELS, check_topics
+from messaging.topics import EVIDENCE, MODELS, check_topics
 from models.card import ModelCard
 from models.errors import ConfigError, HubError, NotPossible
 from models.lifecycle import Move
@@ -36,12 +38,20 @@ class Registry:
         repository = await asyncio.to_thread(_checked, Path(config.repository))
         self._meter = meter = RayMeter()
         self._bus = await open_bus(config.kafka, client_id=f"registry-{name}", meter=meter)
-        await check_topics(self._bus, [MODELS])
+        await check_topics(self._bus, [MODELS, EVIDENCE])
         self._worker = RegistryWorker(
             self._bus, repository, name=name, clock=time.time_ns, rng=SystemRandom(), meter=meter
         )
         self._registrations = _registrations(config.registration)
-        self._running = asyncio.create_task(self._worker.run())
+        evidence = EvidenceTail(self._bus, rng=SystemRandom())
+        steward = Steward(
+            self._worker,
+            lambda: evidence.evidence,
+            config.lifecycle,
+            control=config.control,
+            clock=time.time_ns,
+        )
+        self._running = [asyncio.create_task(one.run()) for one in (self._worker, evidence, steward)]
 
     async def status(self) -> dict[str, Any]:
         """What was accepted, what was refused and why, and how far the catalogue is."""
@@ -72,14 +82,16 @@ class Registry:
         return await self._worker.change(made(move), by=by)
 
     async def check_health(self) -> None:
-        """Raises what ended the worker, so that Serve starts a new replica."""
-        if self._running.done():
-            self._running.result()
+        """Raises what ended the worker or the steward, so that Serve starts a new replica."""
+        for task in self._running:
+            if task.done():
+                task.result()
 
     async def __del__(self) -> None:
         """Leave the group, so that a successor need not wait for the session to end."""
-        self._running.cancel()
-        await asyncio.gather(self._running, return_exceptions=True)
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
         await self._bus.close()
 
 

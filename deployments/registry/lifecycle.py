@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from deployments.registry.registrations import Ready
 from deployments.router.catalogue_fold import Entry
@@ -14,6 +15,9 @@ from models.lifecycle import Move, Step
 
 Models = Mapping[str, Entry]
 """The catalogue, by `name@version`."""
+Numbers = Mapping[str, float]
+"""What a move was decided on."""
+_NONE: Final[Numbers] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,18 @@ class Under:
     at_ns: int
     by: str
 
+    def moved(self, card: ModelCard, to: ModelStatus, reason: str, numbers: Numbers = _NONE) -> ModelMoved:
+        """The event of a move."""
+        return ModelMoved(
+            epoch=self.epoch,
+            model=str(card.key),
+            to=to,
+            reason=reason,
+            by=self.by,
+            at_ns=self.at_ns,
+            numbers=dict(numbers),
+        )
+
 
 Change = Callable[[Models, Under], Sequence[CatalogueEvent]]
 """The events that make the change; none if it is made already. Raises why it cannot be made."""
@@ -31,7 +47,11 @@ Change = Callable[[Models, Under], Sequence[CatalogueEvent]]
 
 def made(move: Move) -> Change:
     """The change that a move asks for."""
-    steps = {Step.PROMOTE: promote, Step.ROLLBACK: rollback, Step.RETIRE: retire}
+    steps: dict[Step, Callable[[str, str], Change]] = {
+        Step.PROMOTE: promote,
+        Step.ROLLBACK: rollback,
+        Step.RETIRE: retire,
+    }
     return steps[move.step](move.model, move.reason)
 
 
@@ -60,15 +80,25 @@ def register(ready: Ready) -> Change:
     return change
 
 
-def promote(model: str, reason: str) -> Change:
+def promote(model: str, reason: str, numbers: Numbers = _NONE) -> Change:
     """The model goes live, and every other live version of its name is demoted."""
 
     def change(models: Models, under: Under) -> Sequence[CatalogueEvent]:
         chosen = _known(models, model)
         live = [card for card in _versions(models, chosen.name) if card.status is ModelStatus.LIVE]
-        raised = [] if chosen in live else [_moved(chosen, ModelStatus.LIVE, reason, under)]
+        raised = [] if chosen in live else [under.moved(chosen, ModelStatus.LIVE, reason, numbers)]
         why = f"{chosen.key} took its place"
-        return raised + [_moved(card, ModelStatus.DEMOTED, why, under) for card in live if card != chosen]
+        return raised + [under.moved(card, ModelStatus.DEMOTED, why) for card in live if card != chosen]
+
+    return change
+
+
+def moved_to(model: str, status: ModelStatus, reason: str, numbers: Numbers = _NONE) -> Change:
+    """The model gets this status, and nothing else changes. For any but `live`: that is `promote`'s."""
+
+    def change(models: Models, under: Under) -> Sequence[CatalogueEvent]:
+        card = _known(models, model)
+        return [] if card.status is status else [under.moved(card, status, reason, numbers)]
 
     return change
 
@@ -93,18 +123,22 @@ def rollback(name: str, reason: str) -> Change:
     return change
 
 
-def retire(model: str, reason: str) -> Change:
+def retire(model: str, reason: str, numbers: Numbers = _NONE) -> Change:
     """The model answers nothing from here on. One of the repository is taken out there instead."""
 
     def change(models: Models, under: Under) -> Sequence[CatalogueEvent]:
         card = _known(models, model)
         if models[model].origin is Origin.REPOSITORY:
             raise NotPossible(f"{model} is in the repository of every node; take it out there to retire it")
-        return [
-            ModelRetired(
-                epoch=under.epoch, model=str(card.key), reason=reason, at_ns=under.at_ns, by=under.by
-            )
-        ]
+        retired = ModelRetired(
+            epoch=under.epoch,
+            model=str(card.key),
+            reason=reason,
+            at_ns=under.at_ns,
+            by=under.by,
+            numbers=dict(numbers),
+        )
+        return [retired]
 
     return change
 
@@ -122,9 +156,3 @@ def _versions(models: Models, name: str) -> list[ModelCard]:
 
 def _number(card: ModelCard) -> tuple[int, ...]:
     return tuple(int(part) for part in card.version.split("."))
-
-
-def _moved(card: ModelCard, to: ModelStatus, reason: str, under: Under) -> ModelMoved:
-    return ModelMoved(
-        epoch=under.epoch, model=str(card.key), to=to, reason=reason, by=under.by, at_ns=under.at_ns
-    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final, NoReturn, Protocol
@@ -98,11 +98,21 @@ class RegistryWorker:
     def status(self) -> dict[str, Any]:
         """What was accepted, what was refused and why, and how far the catalogue is."""
         return {
-            "live": bool(self._ownership.live()),
+            "live": self.live,
             "version": self._fold.version,
             "models": [str(card.key) for card in self._fold.cards],
             "refused": {name: error.message for name, error in self._repository.rejected.items()},
         }
+
+    @property
+    def live(self) -> bool:
+        """Whether this registry owns the catalogue."""
+        return bool(self._ownership.live())
+
+    @property
+    def models(self) -> Mapping[str, Entry]:
+        """The catalogue as far as it was folded, by `name@version`."""
+        return self._fold.entries
 
     def card(self, model: str) -> ModelCard:
         """As it stands in the catalogue, by `name@version`; NotFound if it does not."""

@@ -20,15 +20,19 @@ _EVENT: TypeAdapter[CatalogueEvent] = TypeAdapter(CatalogueEvent)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A model of the catalogue, and where it comes from. `moved`: its status was given to it since."""
+    """A model of the catalogue, and where it comes from. `moved`: its status was given to it since; it has
+    had it from `since_ns` on, in wall time.
+    """
 
     card: ModelCard
     origin: Origin
     signature: str
     moved: bool = False
+    since_ns: int = 0
 
-    def to(self, status: ModelStatus) -> Entry:
-        return replace(self, card=self.card.model_copy(update={"status": status}), moved=True)
+    def to(self, status: ModelStatus, *, at_ns: int) -> Entry:
+        card = self.card.model_copy(update={"status": status})
+        return replace(self, card=card, moved=True, since_ns=at_ns)
 
 
 class CatalogueFold:
@@ -80,9 +84,11 @@ class CatalogueFold:
     def _apply(self, event: CatalogueEvent) -> None:
         match event:
             case ModelAdded():
-                self._entries[str(event.card.key)] = Entry(event.card, event.origin, event.signature)
+                self._entries[str(event.card.key)] = Entry(
+                    event.card, event.origin, event.signature, since_ns=event.at_ns
+                )
             case ModelMoved() if known := self._entries.get(event.model):
-                self._entries[event.model] = known.to(event.to)
+                self._entries[event.model] = known.to(event.to, at_ns=event.at_ns)
             case ModelRetired():
                 self._entries.pop(event.model, None)
 

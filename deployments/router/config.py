@@ -34,6 +34,7 @@ class RouterConfig(Frozen):
     Calls whose tensors have at least `by_reference_from_bytes` go through Ray's object store, smaller ones by
     gRPC, which is faster until about half a megabyte. A pool without replicas is waited for `seen_timeout_s`.
     Without `local`, every call goes to a pool. `experiments` is YAML text, too (`config/experiments.yaml`).
+    Models that are canaries answer `canary_share` of the requests that name no model.
     """
 
     pools: tuple[str, ...]
@@ -42,3 +43,4 @@ class RouterConfig(Frozen):
     seen_timeout_s: Annotated[float, Field(gt=0)] = 10.0
     local: LocalConfig | None = None
     experiments: str = ""
+    canary_share: Annotated[float, Field(ge=0, le=1)] = 0.0

@@ -78,9 +78,17 @@ class Decisions:
     def _decide(
         self, requirements: Requirements, now_ns: int, *, attempt: int, exclude: frozenset[str]
     ) -> Decision:
-        """The first rung of the ladder that has an answer; else the refusal of the first."""
-        (_, asked), *lower = rungs(requirements)
+        """The first rung of the ladder that has an answer; else the refusal of the first.
+
+        A canary that cannot keep the promise is passed over: being on trial is no reason for a refusal.
+        """
         choose = partial(self._eligibly, now_ns=now_ns, attempt=attempt, exclude=exclude)
+        if requirements.canary:
+            if self.catalogue.canary.any():
+                with suppress(NoModelMatches, NothingFeasible):
+                    return choose(requirements, last_resort=False)
+            requirements = requirements.model_copy(update={"canary": False})
+        (_, asked), *lower = rungs(requirements)
         try:
             return choose(asked)
         except NothingFeasible:

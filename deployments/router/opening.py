@@ -119,7 +119,11 @@ class Routing:
         )
         outbox = Outbox(self.pools, most_bytes=config.by_reference_from_bytes)
         self.recorder = Recorder(config.profiles, load_table.TABLE, clock=clock)
-        self.experiments = load_experiments(config.experiments, profiles=self.recorder.profiles.names)
+        self.experiments = load_experiments(
+            config.experiments,
+            profiles=self.recorder.profiles.names,
+            canary_share=config.canary_share,
+        )
         self.observer = Observer(self.experiments, catalogue=lambda: self.models.catalogue, clock=clock)
         self.client = assemble(
             engine=self.recorder.engine,

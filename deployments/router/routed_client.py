@@ -86,7 +86,9 @@ class RoutedClient:
         work = Work(requirements, window, context, traceparent)
         assignment = self._experiments.arm(requirements, unit or traceparent)
         if assignment is None:
-            return await self._routed(work, None)
+            canary = self._experiments.canary(requirements, unit or traceparent)
+            drawn = requirements.model_copy(update={"canary": True}) if canary else requirements
+            return await self._routed(replace(work, requirements=drawn), None)
         tried = replace(work, requirements=assignment.applied(requirements))
         if not assignment.shadow:
             return await self._routed(tried, assignment)

@@ -14,7 +14,7 @@ from routing.plugin import Plugin
 
 class StatusFilter(Plugin):
     """A request that names a version gets that one whatever its status; one that names a model gets its live
-    version, or one that is loaded and nothing more; any other gets live models only.
+    version, or one that is loaded and nothing more; any other gets live models only, or canaries only.
     """
 
     type: Literal["status"]
@@ -22,7 +22,7 @@ class StatusFilter(Plugin):
 
     def keeps(self, wanted: Requirements, catalogue: Catalogue) -> Mask:
         if wanted.model is None:
-            return catalogue.live
+            return catalogue.canary if wanted.canary else catalogue.live
         return np.array([_answers_to(wanted.model, card) for card in catalogue.cards], dtype=bool)
 
     def reason(self, wanted: Requirements, catalogue: Catalogue, model: int) -> str:

@@ -112,10 +112,16 @@ class _File(Frozen):
 
 
 class Experiments:
-    """The experiments of a file. Those stopped take nobody in any more, until the process starts anew."""
+    """The experiments of a file. Those stopped take nobody in any more, until the process starts anew.
 
-    def __init__(self, specs: tuple[AbSpec | CanarySpec | ShadowSpec, ...] = ()) -> None:
+    Beside them `canary_share` of the requests that name no model is for models on trial.
+    """
+
+    def __init__(
+        self, specs: tuple[AbSpec | CanarySpec | ShadowSpec, ...] = (), *, canary_share: float = 0.0
+    ) -> None:
         self.specs = specs
+        self._canary_share = canary_share
         self.stopped: set[str] = set()
         self._arms = {spec.name: tuple(_arms(spec)) for spec in specs}
 
@@ -130,6 +136,12 @@ class Experiments:
                     if place < until:
                         return assignment
         return None
+
+    def canary(self, requirements: Requirements, unit: str) -> bool:
+        """Whether models on trial may answer this request; a unit stays with them or without."""
+        if requirements.model is not None:
+            return False
+        return murmur2(f"canary\x1f{unit}".encode()) < self._canary_share * _HASHES
 
 
 def _arms(spec: AbSpec | CanarySpec | ShadowSpec) -> Iterator[tuple[float, Assignment]]:
@@ -159,7 +171,11 @@ def arms_of(spec: AbSpec | CanarySpec | ShadowSpec) -> tuple[str, ...]:
 
 
 def load_experiments(
-    text: str, *, profiles: Collection[str], source: str = "experiments.yaml"
+    text: str,
+    *,
+    profiles: Collection[str],
+    source: str = "experiments.yaml",
+    canary_share: float = 0.0,
 ) -> Experiments:
     """Experiments from YAML; ConfigError names the file and the field. `profiles` are those there are."""
     try:
@@ -179,7 +195,7 @@ def load_experiments(
                 place = f"experiments.{number}.{field}"
                 known = ", ".join(profiles)
                 raise ConfigError(f"{source}: {place}: was {profile!r}; known are {known}", field=place)
-    return Experiments(specs)
+    return Experiments(specs, canary_share=canary_share)
 
 
 def _profiles_named(spec: AbSpec | CanarySpec | ShadowSpec) -> Iterator[tuple[str, str]]:

@@ -33,7 +33,7 @@ def after(change: Change, before: Models) -> dict[str, str]:
     for event in change(before, UNDER):
         match event:
             case ModelMoved():
-                now[event.model] = now[event.model].to(event.to)
+                now[event.model] = now[event.model].to(event.to, at_ns=event.at_ns)
             case ModelRetired():
                 del now[event.model]
             case ModelAdded():

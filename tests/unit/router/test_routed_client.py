@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from deployments.router.observer import Observer
 from deployments.router.opening import assemble
 from deployments.router.replies import Refusal, Reply
 from deployments.router.routed_client import RoutedClient
@@ -44,6 +46,7 @@ from routing.engine import Engine
 from routing.evidence.recalibration import levels_of
 from routing.load import LoadTable, ReplicaMeta
 from routing.profiles import load_profiles
+from routing.trials.experiments import Experiments
 from tests.support.cards import a_card
 from tests.support.eventually import eventually
 from tests.support.live_evidence import observed
@@ -182,19 +185,23 @@ def a_hub(
     replicas: Sequence[str] = ("r1", "r2"),
     cards: Sequence[ModelCard] = CARDS,
     evidence: Mapping[str, ModelEvidence] | None = None,
+    canary_share: float = 0.0,
 ) -> Hub:
     """A client over one pool with these replicas, each holding all models."""
     load, meter = LoadTable(), MemoryMeter()
     meta = ReplicaMeta("pool", "cpu", 4, {str(card.key): list(card.warm) for card in cards})
     load.replicas_updated("pool", [(name, meta) for name in replicas], now_ns=0)
+    source = FixedCatalogue(Catalogue.of(cards, version=7, evidence=evidence))
+    experiments = Experiments(canary_share=canary_share)
     client = assemble(
         engine=Engine(load_profiles(PROFILES.read_text(encoding="utf-8"))),
-        source=FixedCatalogue(Catalogue.of(cards, version=7, evidence=evidence)),
+        source=source,
         pools=pools,
         load=load,
         clock=time.time_ns,
         rng=Random(1),
         meter=meter,
+        observer=Observer(experiments, catalogue=lambda: source.catalogue, clock=time.time_ns),
     )
     return Hub(client, pools, load, meter)
 
@@ -539,3 +546,44 @@ async def test_models_are_asked_beside_the_answer_without_counting_as_one() -> N
 
     assert str(answer.decision.chosen) == "b@1"
     assert not [name for name, _ in hub.meter.values if name == "hub_promise_met_total"]
+
+
+def on_trial() -> list[ModelCard]:
+    """A live model, and a quicker one on trial."""
+    canary = a_card("new", warm_ms=0.5).model_copy(update={"status": ModelStatus.CANARY})
+    return [a_card("steady", warm_ms=3.0), canary]
+
+
+async def test_a_share_of_requests_is_answered_by_canaries() -> None:
+    """Of many users about so many; the same user is always in it or never, and who names a model is not."""
+    hub = a_hub(ScriptedPools(), cards=on_trial(), canary_share=0.2)
+
+    async def chosen(unit: str, model: str | None = None) -> str:
+        answer = await hub.client.infer(wanted(model=model), *windows(2), traceparent="", unit=unit)
+        return answer.decision.chosen.name
+
+    drawn = {f"user-{number}": await chosen(f"user-{number}") for number in range(200)}
+    counts = Counter(drawn.values())
+
+    assert 20 <= counts["new"] <= 60
+    assert counts["new"] + counts["steady"] == 200
+    tried = next(unit for unit, name in drawn.items() if name == "new")
+    assert await chosen(tried) == "new"
+    assert await chosen(tried, model="steady") == "steady"
+
+
+async def test_a_canary_that_cannot_keep_the_promise_is_passed_over() -> None:
+    """Being on trial is no reason for a refusal; nor is a canary of which nothing was measured yet."""
+    unmeasured = on_trial()[1].model_copy(update={"evidence": ()})
+    hub = a_hub(ScriptedPools(), cards=[on_trial()[0], unmeasured], canary_share=1.0)
+    asked = wanted().model_copy(update={"min_accuracy": 0.9})
+
+    assert (await hub.client.infer(asked, *windows(2), traceparent="")).decision.chosen.name == "steady"
+    assert (await hub.infer()).decision.chosen.name == "new"
+
+
+async def test_a_request_for_canaries_where_there_are_none_is_an_ordinary_one() -> None:
+    """The share is there before the first model is on trial."""
+    hub = a_hub(ScriptedPools(), canary_share=1.0)
+
+    assert (await hub.infer()).decision.chosen.name == "quick"
