@@ -67,10 +67,12 @@ def _forecast_lines(forecast: dict[str, Any], horizon_ms: int) -> list[str]:
 
 
 def _lineage_lines(lineage: dict[str, Any]) -> list[str]:
+    members = ", ".join(f"{name} {weight:.2f}" for name, weight in lineage.get("members", {}).items())
     return [
         (
             f"  by {lineage['model']}@{lineage['version']}, artefact {lineage['artifact_sha256'][:12]}, "
             f"in {lineage['inference_us']} us on replica {lineage['replica']}"
         ),
+        *([f"  an ensemble of {members}"] if members else []),
         f"  decision {lineage['decision_id']}: see `hub explain`",
     ]

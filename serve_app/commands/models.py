@@ -13,7 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from serve_app.commands.model_evidence import evidence
-from serve_app.commands.options import Token, Url, User, client
+from serve_app.commands.options import NARROW, Token, Url, User, client
 
 if TYPE_CHECKING:
     from serve_app.client import HubClient
@@ -151,7 +151,8 @@ def _first_route(hub: HubClient, card: dict[str, Any]) -> Any:
 
 
 def _print(found: dict[str, Any], chosen: Callable[[list[Any]], list[Any]]) -> None:
-    table = Table(title=f"catalogue version {found['catalogue_version']}", title_justify="left")
+    title = f"catalogue version {found['catalogue_version']}"
+    table = Table(title=title, title_justify="left", **NARROW)
     for heading in ("model", "status", "measured on"):
         table.add_column(heading, no_wrap=True)
     for heading in ("n", "covers 95 %", "skill", "right", "ms", "cost"):

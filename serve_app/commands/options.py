@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 if TYPE_CHECKING:
     from serve_app.client import HubClient
+
+NARROW: Final[dict[str, Any]] = {"box": None, "pad_edge": False, "padding": (0, 1, 0, 0)}
+"""A table without lines, so that numbers are whole in a terminal of 80 columns."""
 
 Url = Annotated[
     str | None, typer.Option(envvar="HUB_URL", help="The hub's address; default: the one running here.")

@@ -11,6 +11,7 @@ from rich.text import Text
 from models.card import POOLED, Bounded
 from models.evidence import ModelEvidence
 from models.promises import Comparison, LevelKept, Verdict, VersionEvidence
+from serve_app.commands.options import NARROW
 from serve_app.evidence.charts import moment
 
 _STYLES: Final = {
@@ -21,9 +22,9 @@ _STYLES: Final = {
 }
 _UNKNOWN: Final = "-"
 _MEASURES: Final = (
-    ("skill", "skill against naive", "+.3f"),
+    ("skill", "skill", "+.3f"),
     ("pinball_skill", "pinball skill", "+.3f"),
-    ("direction_accuracy", "directions right", ".3f"),
+    ("direction_accuracy", "direction", ".3f"),
 )
 
 
@@ -38,20 +39,18 @@ def coverage(compared: list[Comparison]) -> Table:
     table = _table(
         "coverage", "instrument", right=("promised", "on the card", "observed", "95 % bounds", "n")
     )
-    table.add_column("verdict", no_wrap=True)
+    table.add_column("verdict")
     for item in compared:
         name = instrument_name(item.instrument)
         for number, level in enumerate(item.levels):
             table.add_row(Text("" if number else name), *_level(level))
-        table.add_section()
+        table.add_row()
     return table
 
 
 def measures(version: VersionEvidence, compared: list[Comparison]) -> Table:
     """Skill and direction, on the card and live."""
-    table = _table(
-        "measures", "instrument", "", right=("on the card", "95 % bounds", "observed", "95 % bounds", "n")
-    )
+    table = _table("measures", "instrument", "", right=("card", "95 % bounds", "live", "95 % bounds", "n"))
     for item in compared:
         card = version.promised_on(item.card_instrument)
         live = version.observed_on(item.instrument)
@@ -61,7 +60,7 @@ def measures(version: VersionEvidence, compared: list[Comparison]) -> Table:
             table.add_row(
                 Text(name), label, *_shown(on_card, form), *_shown(observed, form), _count(observed)
             )
-        table.add_section()
+        table.add_row()
     return table
 
 
@@ -128,11 +127,11 @@ def _count(measured: Bounded | None) -> str:
 
 
 def _table(title: str, *left: str, right: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", **NARROW)
     for heading in left:
         table.add_column(heading, no_wrap=True)
-    for heading in right:
-        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in right:  # in a narrow terminal bounds take two lines: better than half a number
+        table.add_column(heading, justify="right")
     return table
 
 
