@@ -1,0 +1,140 @@
+"""Every forecast is judged exactly once on real brokers, though the tracker is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from messaging.config import KafkaConfig
+from messaging.connect import open_bus
+from messaging.history import epochs_at
+from messaging.ports import EventBus, LogRecord
+from messaging.topics import OUTCOMES, PREDICTIONS
+from models.events import CLAIM_KEY
+from models.evidence import Outcome
+from models.metrics import MemoryMeter
+from models.prediction import Prediction, ReferencePrice
+from signals.reader import PredictionRules, Verdict
+from tests.e2e.conftest import UpHub
+from tests.support.eventually import eventually
+from tests.support.hub_run import Playback, played
+from tests.support.processes import replicas
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(360)]
+
+PLAYBACK = Playback(seconds=24, speed=60)
+
+
+class Forecast(NamedTuple):
+    """A forecast of the log, by what it is judged by."""
+
+    model: str
+    symbol: str
+    bar_ms: int
+    horizon_ms: int
+    close_ms: int
+
+
+async def test_every_forecast_is_judged_once_though_the_tracker_dies(hub: UpHub, tmp_path: Path) -> None:
+    """Held against a second reading of the log that has its own arithmetic; then as people see it."""
+    meter = MemoryMeter()
+    bus = await open_bus(KafkaConfig(bootstrap=hub.address.kafka), client_id="e2e-evidence", meter=meter)
+    try:
+        with played(hub, PLAYBACK) as playing:
+            await eventually(lambda: judged_by(bus, "naive@1"), timeout_s=60)
+            for pid in replicas(hub.process.pid, "Tracker"):
+                os.kill(pid, signal.SIGKILL)
+            assert await asyncio.to_thread(playing.wait, 180) == 0
+        expected = await due(bus)
+        await eventually(lambda: agrees(bus, expected), timeout_s=60)
+    finally:
+        await bus.close()
+
+    said = hub.command("models", "evidence", "naive", "--png", str(tmp_path / "naive.png"))
+    assert said.returncode == 0, said.stderr
+    assert "outcomes" in said.stdout
+    assert (tmp_path / "naive.png").stat().st_size > 1000
+
+
+async def due(bus: EventBus) -> dict[Forecast, float]:
+    """What has to be judged, with the log return over the horizon: all that answered a slot and whose horizon
+    is a close in the log.
+    """
+    found: dict[Forecast, float] = {}
+    for partition in range(PREDICTIONS.partitions):
+        first, end = await bus.bounds(PREDICTIONS.name, partition)
+        rules = PredictionRules(await epochs_at(bus, PREDICTIONS.name, partition, first))
+        readings = [
+            rules.take(o.offset, o.key, o.value) for o in await records(bus, PREDICTIONS.name, partition, end)
+        ]
+        owed = [one.owed for one in readings if one.verdict is Verdict.ACCEPTED and one.owed]
+        mids = {
+            (one.slot.symbol, one.slot.bar_ms, one.slot.bar_close_ms): middle(one.reference)
+            for one in owed
+            if one.reference
+        }
+        for one in owed:
+            slot = one.slot
+            then = mids.get((slot.symbol, slot.bar_ms, slot.bar_close_ms + slot.horizon_ms))
+            if isinstance(one, Prediction) and one.spread and then:
+                model = f"{one.lineage.model}@{one.lineage.version}"
+                forecast = Forecast(model, slot.symbol, slot.bar_ms, slot.horizon_ms, slot.bar_close_ms)
+                found[forecast] = math.log(then / middle(one.reference))
+    return found
+
+
+async def outcomes(bus: EventBus) -> list[Outcome]:
+    """The valid outcomes of the log."""
+    first, end = await bus.bounds(OUTCOMES.name, 0)
+    epochs = await epochs_at(bus, OUTCOMES.name, 0, first)
+    found = []
+    for record in await records(bus, OUTCOMES.name, 0, end):
+        if record.key == CLAIM_KEY:
+            epochs.saw_claim(record.offset)
+            continue
+        outcome = Outcome.from_record(record.value or b"")
+        if epochs.valid(epoch=outcome.epoch, offset=record.offset):
+            found.append(outcome)
+    return found
+
+
+async def agrees(bus: EventBus, expected: dict[Forecast, float]) -> bool:
+    """Whether the outcomes are what was due: each once, with the right return."""
+    counted: Counter[Forecast] = Counter()
+    answered: dict[Forecast, float] = {}
+    for outcome in await outcomes(bus):
+        for trial in outcome.trials:
+            place = outcome.symbol, outcome.bar_ms, outcome.horizon_ms, outcome.bar_close_ms
+            counted[Forecast(trial.model, *place)] += 1
+            if trial.answered:
+                answered[Forecast(trial.model, *place)] = outcome.realised
+    assert max(counted.values(), default=0) == 1, counted.most_common(3)
+    missing = expected.keys() - answered.keys()
+    assert not missing, f"{len(missing)} of {len(expected)} are not judged, such as {next(iter(missing))}"
+    wrong = [one for one, value in answered.items() if not math.isclose(value, expected[one], abs_tol=1e-12)]
+    assert not wrong, wrong[:3]
+    return any(not trial.answered for outcome in await outcomes(bus) for trial in outcome.trials)
+
+
+async def judged_by(bus: EventBus, model: str) -> bool:
+    """Whether a model has any outcome yet."""
+    return any(trial.model == model for outcome in await outcomes(bus) for trial in outcome.trials)
+
+
+async def records(bus: EventBus, topic: str, partition: int, end: int) -> list[LogRecord]:
+    """All records of a partition before `end`."""
+    first, _ = await bus.bounds(topic, partition)
+    return [record async for batch in bus.read(topic, partition, first, end) for record in batch]
+
+
+def middle(reference: ReferencePrice | None) -> float:
+    """The price at a close."""
+    assert reference is not None
+    return (reference.bid + reference.ask) / 2
