@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from serve_app.commands.model_ensemble import ensemble
 from serve_app.commands.model_evidence import evidence
 from serve_app.commands.options import NARROW, Token, Url, User, client
 
@@ -23,6 +24,7 @@ app = typer.Typer(
     help="List the models with what was measured of them; add, promote, roll back and retire them.",
 )
 app.command()(evidence)
+app.command()(ensemble)
 
 _LOADED_WITHIN_S: Final = 30.0
 _LOOK_S: Final = 0.1
@@ -75,14 +77,14 @@ def add(
     from serve_app.model_upload import upload_of
 
     console, sent = Console(), upload_of(source, card)
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    columns = BarColumn(20), TextColumn("{task.description}"), TimeElapsedColumn()
     with client(url, token, user, admin=True) as hub, Progress(*columns, console=console) as progress:
-        step = progress.add_task(f"the hub looks at {len(sent['artefact']) * 3 // 4:,} bytes", total=None)
+        step = progress.add_task(f"the hub looks at {len(sent['artefact']) * 3 // 4:,} bytes", total=2)
         added = hub.call("POST", "/api/v1/models", body=sent)
         name = f"{added['name']}@{added['version']}"
-        progress.update(step, description=f"replicas load {name}")
+        progress.update(step, advance=1, description=f"replicas load {name}")
         choice = _first_route(hub, added)
-        progress.update(step, description=f"{name} is loaded")
+        progress.update(step, advance=1, description=f"{name} is loaded")
     console.print(
         f"{name} is a {added['status']}: {added['warm'][0]['p50_ms']:.2f} ms a row, "
         f"sha256 {added['sha256'][:12]}; first route to {choice['replica']}\n"

@@ -19,6 +19,7 @@ from messaging.connect import open_bus, open_feed
 from models.task import WINDOW
 from serve_app.demo.antagonist import antagonise
 from serve_app.demo.auditor import Auditor
+from serve_app.demo.judged import judged_lines
 from serve_app.demo.newcomer import Newcomer, comes, newcomer_lines, without_it
 from serve_app.demo.reaction import Slowing, reaction_lines, reaction_of
 from serve_app.demo.report import report_of
@@ -102,7 +103,9 @@ class _Show:
             acknowledged = await asyncio.to_thread(_acknowledged, self.launched)
             figures = {"ticks": progress.ticks, "tick_to_ack_ms": acknowledged}
             newcomer = coming.result() if coming.done() else None
-            return {**ledger, **figures, "slowing": await slowing, "newcomer": newcomer}
+            judged = await asyncio.to_thread(judged_lines)
+            told = {"slowing": await slowing, "newcomer": newcomer, "judged": judged}
+            return {**ledger, **figures, **told}
         finally:
             for task in (slowing, coming, watching):
                 task.cancel()
@@ -156,6 +159,7 @@ def _conclude(options: DemoOptions, ledger: dict[str, Any], began_ns: int, conso
     else:
         lines = newcomer_lines(ledger["newcomer"], ledger["picks"])
         _tell(console, "a model that came while the hub ran", lines)
+    _tell(console, "how good the models were", ledger["judged"])
     _tell(console, "one signal, explained", ledger["example"])
     report = report_of(ledger, began_ns)
     if options.antagonist:

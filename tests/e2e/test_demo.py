@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -52,6 +53,7 @@ def test_demo_is_clean_on_a_symbol_it_has_never_seen(environment: dict[str, str]
 
     assert "LEDGER CLEAN" in said
     assert "a model that came while the hub ran" in said
+    assert re.search(r"naive@1: [\d,]+ outcomes", said), said[-3000:]
     found = json.loads(report.read_text())
     assert set(found) == REPORT
     assert found["delivered"] + found["undelivered"] + found["lost"] == found["expected"] > 0
