@@ -16,10 +16,10 @@ from typing import Annotated, Final, Self
 
 import limits
 import yaml
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from models.base import Frozen
-from models.errors import RateLimited, StoreUnavailable
+from models.errors import ConfigError, RateLimited, StoreUnavailable
 from models.principal import Principal, Tier
 from storage.ports import Bucket, FastStore, Grant, Key, Rate
 
@@ -62,8 +62,15 @@ class Tiers(Frozen):
 
 
 def load_tiers(text: str) -> Tiers:
-    """Parse `config/tiers.yaml`; an unknown tier, field or rate is an error that names it."""
-    return Tiers.model_validate(yaml.safe_load(text))
+    """The tiers of a `config/tiers.yaml`; ConfigError names the tier, field or rate that is wrong."""
+    try:
+        return Tiers.model_validate(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"tiers file is not YAML: {error}", field="tiers") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"])) or "tiers"
+        raise ConfigError(f"tiers file: {field}: {first['msg']}", field=field) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 from deployments.front.limits import RateLimiter, load_tiers
-from models.errors import StoreUnavailable
+from models.errors import ConfigError, StoreUnavailable
 from models.principal import Tier
 from storage.memory import MemoryFastStore
 from storage.ports import Bucket, Grant
@@ -142,5 +141,5 @@ async def test_every_tier_of_the_shipped_table_is_limited() -> None:
 )
 def test_a_wrong_table_is_refused_by_name(change: tuple[str, str], complaint: str) -> None:
     """Unknown or missing tier, unreadable rate, bad number, unknown field: all at load."""
-    with pytest.raises(ValidationError, match=complaint):
+    with pytest.raises(ConfigError, match=complaint):
         load_tiers(TIERS.replace(*change))
