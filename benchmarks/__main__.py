@@ -23,7 +23,7 @@ def main() -> int:
     asked = _arguments(known)
     benchmark = known[asked.name]
     print(f"{benchmark.name}: {benchmark.question}")
-    report = _valid_report(benchmark)
+    report = _valid_report(benchmark, asked.data)
     if isinstance(report, str):
         print(f"error: no valid run in {TRIES}: {report}")
         return 1
@@ -52,14 +52,21 @@ def _arguments(known: dict[str, Benchmark]) -> argparse.Namespace:
     )
     parser.add_argument("name", choices=known, metavar="NAME", help="one of the above")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("data"),
+        metavar="DIR",
+        help="directory of <symbol>_ticks_*.csv.gz, for `coverage`; default: data",
+    )
     return parser.parse_args()
 
 
-def _valid_report(benchmark: Benchmark) -> Report | str:
+def _valid_report(benchmark: Benchmark, data: Path) -> Report | str:
     """The first valid report, or why the last try was void."""
     why = ""
     for attempt in range(1, TRIES + 1):
-        report = Report(Validity())
+        report = Report(Validity(), data)
         try:
             benchmark.run(report)
             if benchmark.timed:

@@ -74,9 +74,13 @@ class Validity:
 
 @dataclass
 class Report:
-    """The figures of one run, printed as they are added. Names are flat, shares lie between 0 and 1."""
+    """The figures of one run, printed as they are added. Names are flat, shares lie between 0 and 1.
+
+    `data` is the directory of recorded ticks, for whoever needs some.
+    """
 
     validity: Validity
+    data: Path = Path("data")
     figures: dict[str, float] = field(default_factory=dict)
     missing_peers: dict[str, str] = field(default_factory=dict)
 

@@ -68,9 +68,9 @@ def load_tiers(text: str) -> Tiers:
     except yaml.YAMLError as error:
         raise ConfigError(f"tiers file is not YAML: {error}", field="tiers") from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(map(str, first["loc"])) or "tiers"
-        raise ConfigError(f"tiers file: {field}: {first['msg']}", field=field) from error
+        wrong = [(".".join(map(str, one["loc"])) or "tiers", one["msg"]) for one in error.errors()]
+        told = "; ".join(f"{field}: {complaint}" for field, complaint in wrong)
+        raise ConfigError(f"tiers file: {told}", field=wrong[0][0]) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,13 +33,16 @@ class EvidenceWriter:
         self.written = 0
 
     async def run(self, changed: Callable[[], Sequence[ModelEvidence]]) -> NoReturn:
-        """Write what `changed` says has changed since it was asked last, until cancelled."""
+        """Write what `changed` says has changed since it was asked last, a few models at a time, until
+        cancelled.
+        """
         producer = await self._bus.producer(f"{self._name}-evidence")
         try:
             while True:
-                self._unwritten |= {found.model: found for found in changed()}
-                with suppress(MessagingError):  # the broker is away: again after the pause
-                    await self._write(producer)
+                while some := changed():
+                    self._unwritten |= {found.model: found for found in some}
+                    with suppress(MessagingError):  # the broker is away: again with the next
+                        await self._write(producer)
                 await asyncio.sleep(self._period_s)
         finally:
             await producer.close()

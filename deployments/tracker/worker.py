@@ -26,6 +26,8 @@ from models.metrics import Meter
 from signals.outcomes import Resolver
 
 _WAIT_S: Final = 1.0
+_AT_ONCE: Final = 8
+"""Models whose evidence is made without a pause."""
 
 
 class TrackerWorker:
@@ -109,7 +111,7 @@ class TrackerWorker:
 
     def _changed(self) -> list[ModelEvidence]:
         """What the evidence writer has to write: nothing unless this tracker judges."""
-        return self._judged.fold.changed() if self._ownership.live() else []
+        return self._judged.fold.changed(_AT_ONCE) if self._ownership.live() else []
 
     async def _starts(self) -> dict[int, int]:
         """Where each partition of predictions is read on: as the last outcome says, or from what is kept."""

@@ -41,10 +41,13 @@ class EvidenceFold:
         """Of one model that is in `models`."""
         return self._tracks[model].evidence(self.cursor)
 
-    def changed(self) -> list[ModelEvidence]:
-        """Of every model whose outcomes were folded since this was asked last."""
-        changed, self._changed = sorted(self._changed), set()
-        return [self.evidence(model) for model in changed]
+    def changed(self, most: int) -> list[ModelEvidence]:
+        """Of models whose outcomes were folded since they were told last; at most so many at once, because
+        each takes a millisecond.
+        """
+        told = sorted(self._changed)[:most]
+        self._changed.difference_update(told)
+        return [self.evidence(model) for model in told]
 
     def _track(self, model: str, outcome: Outcome) -> Track:
         self._changed.add(model)

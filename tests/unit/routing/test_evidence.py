@@ -277,13 +277,14 @@ def test_failures_are_counted_among_the_latest_requests() -> None:
 
 
 def test_only_what_changed_is_told_again() -> None:
-    """A model without a new outcome is silent."""
-    fold = folded([outcome_of(START_MS, trial_of("a@1"), trial_of("b@1"))])
-    assert [found.model for found in fold.changed()] == ["a@1", "b@1"]
-    assert fold.changed() == []
+    """A model without a new outcome is silent; of many, a few are told at once."""
+    fold = folded([outcome_of(START_MS, *(trial_of(f"{name}@1") for name in "abc"))])
+    assert [found.model for found in fold.changed(2)] == ["a@1", "b@1"]
+    assert [found.model for found in fold.changed(2)] == ["c@1"]
+    assert fold.changed(2) == []
 
     fold.take(1, outcome_of(START_MS + BAR_MS, trial_of("b@1")))
-    assert [found.model for found in fold.changed()] == ["b@1"]
+    assert [found.model for found in fold.changed(2)] == ["b@1"]
 
 
 def test_the_history_has_a_point_for_every_stretch() -> None:
