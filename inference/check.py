@@ -72,6 +72,8 @@ def try_out(card: ModelCard, artefact: bytes) -> Session:
 
     This runs the graph: bytes from a stranger are tried out in a confined process.
     """
+    if card.ensemble is not None:
+        raise CardRejected(f"{card.key} is an ensemble, which has a recipe and no graph", field="ensemble")
     task = _task_of(card)
     _check_levels(card)
     session = Session(artefact, card)

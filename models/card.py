@@ -7,9 +7,9 @@ Nothing on a card is claimed without `n`, a period and an error. The card is wri
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from models.base import Frozen
 from models.task import DataSize
@@ -18,6 +18,8 @@ _NAME: Final = r"[a-z][a-z0-9-]{0,62}"
 _VERSION: Final = r"[0-9]+(\.[0-9]+){0,2}"
 NAMED_MODEL: Final = f"^{_NAME}(@{_VERSION})?$"
 """A name, or a name and a version."""
+MOST_MEMBERS: Final = 16
+"""Members of an ensemble: what one request may turn into is bounded."""
 POOLED: Final = "*"
 """The instrument that stands for any, and for evidence pooled over all."""
 
@@ -123,8 +125,30 @@ class Evidence(Frozen):
     direction_accuracy: Bounded
 
 
+def _in_order(members: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(members))
+
+
+Members = Annotated[
+    tuple[Annotated[str, Field(pattern=NAMED_MODEL)], ...],
+    Field(min_length=2, max_length=MOST_MEMBERS),
+    AfterValidator(_in_order),
+]
+
+
+class Ensemble(Frozen):
+    """What an ensemble is made of: models by `name@version`, or by `name`, which is whatever version is live;
+    or `live` for every live model of its task, bar and horizon. Never other ensembles.
+    """
+
+    members: Members | Literal["live"]
+
+
 class ModelCard(Frozen):
-    """Everything the registry publishes of a model; `key` is its identity."""
+    """Everything the registry publishes of a model; `key` is its identity.
+
+    The artefact of a model with an `ensemble` is that recipe, and it is answered by asking its members.
+    """
 
     name: ModelName
     version: ModelVersion
@@ -140,6 +164,7 @@ class ModelCard(Frozen):
     calibration: Calibration
     evidence: tuple[Evidence, ...] = ()
     trained: dict[str, str] = Field(default_factory=dict)
+    ensemble: Ensemble | None = None
 
     @property
     def key(self) -> ModelKey:

@@ -66,7 +66,9 @@ class InferCall:
 
 @dataclass(frozen=True, slots=True)
 class InferReply:
-    """Calibrated forecasts, one per row, with the hash of the artefact that made them."""
+    """Calibrated forecasts, one per row, with the hash of the artefact that made them. `members` are the
+    weights, by `name@version`, of those that an ensemble made them of.
+    """
 
     forecasts: list[Forecast]
     artifact_sha256: str
@@ -74,6 +76,7 @@ class InferReply:
     started_ns: int
     finished_ns: int
     load: LoadReport
+    members: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

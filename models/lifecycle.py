@@ -30,8 +30,9 @@ class Move(Frozen):
 class NewModel(Frozen):
     """A model to register: its card and its ONNX file. Status and latencies of the card are not believed:
     every model begins as a candidate and is measured here. Without evidence it is unmeasured, and never
-    chosen for what it is good at.
+    chosen for what it is good at. The file of an ensemble is the recipe on its card as JSON without spaces;
+    what follows from its members is not believed either.
     """
 
     card: ModelCard
-    artefact: Annotated[Base64Bytes, Field(description="The ONNX file, in base64", min_length=1)]
+    artefact: Annotated[Base64Bytes, Field(description="The ONNX file or recipe, in base64", min_length=1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -38,7 +39,9 @@ class ReferencePrice(Frozen):
 
 
 class Lineage(Frozen):
-    """Where an answer came from, down to the artefact's hash and the replica."""
+    """Where an answer came from, down to the artefact's hash and the replica. `members` are the weights, by
+    `name@version`, of those that an ensemble made it of; left out for any other model.
+    """
 
     model: str
     version: str
@@ -50,6 +53,7 @@ class Lineage(Frozen):
     inference_us: int
     queue_us: int
     degradation: Degradation
+    members: dict[str, float] = Field(default_factory=dict, exclude_if=operator.not_)
 
 
 class SkipReason(StrEnum):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from models.card import POOLED, ModelCard, ModelStatus
 from models.evidence import ModelEvidence
 from models.task import INTERVAL_LEVELS
-from routing.evidence.shrinkage import coverage_bounds, skill_bound
+from routing.evidence.known import Known, known_of
 from routing.latency import Floats
 
 Mask = NDArray[np.bool_]
@@ -24,10 +24,6 @@ Integers = NDArray[np.int64]
 
 ANY_LEVEL: Final = 0.90
 """Interval level of the answer when no accuracy was asked for."""
-NO_BOUND: Final = -1.0
-"""Lower bound on coverage where nothing was measured; clears no requirement."""
-NO_SKILL: Final = -1e9
-"""Lower bound on skill where nothing was measured: below anything measured, and finite, as JSON has to be."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +50,7 @@ class Catalogue:
     cost: Floats
     coverage: Mapping[str, Floats]
     skill: Mapping[str, Floats]
+    known: Mapping[str, Known]
 
     @classmethod
     def of(
@@ -63,19 +60,26 @@ class Catalogue:
         version: int,
         evidence: Mapping[str, ModelEvidence] | None = None,
         entitlements: Mapping[str, frozenset[str]] | None = None,
+        before: Catalogue | None = None,
     ) -> Catalogue:
-        """Compile cards and evidence; a key that occurs twice counts with its last card."""
-        ordered = tuple(card for _, card in sorted({str(card.key): card for card in cards}.items()))
-        live = {str(card.key): found for card in ordered if (found := (evidence or {}).get(str(card.key)))}
-        measured = {POOLED} | {item.instrument for card in ordered for item in card.evidence}
-        measured |= {item.instrument for found in live.values() for item in found.instruments}
+        """Compile cards and evidence; a key that occurs twice counts with its last card.
+
+        What `before` has of a model is taken from there, if its card and evidence are the same objects.
+        """
+        by_key = dict(sorted({str(card.key): card for card in cards}.items()))
+        ordered, keys = tuple(by_key.values()), tuple(by_key)
+        live = {key: evidence[key] for key in keys if key in evidence} if evidence else {}
+        old = before.known if before else {}
+        known = {key: known_of(card, live.get(key), old.get(key)) for key, card in by_key.items()}
+        measured = {POOLED}.union(*(one.instruments for one in known.values()))
+        rows = {name: [one.bounds(name) for one in known.values()] for name in measured}
         return cls(
             version=version,
             evidence_cursor=max((item.cursor for item in live.values()), default=-1),
             cards=ordered,
             evidence=live,
-            keys=tuple(str(card.key) for card in ordered),
-            index={str(card.key): row for row, card in enumerate(ordered)},
+            keys=keys,
+            index={key: row for row, key in enumerate(keys)},
             entitlements=entitlements,
             live=np.array([card.status is ModelStatus.LIVE for card in ordered], dtype=bool),
             canary=np.array([card.status is ModelStatus.CANARY for card in ordered], dtype=bool),
@@ -83,8 +87,9 @@ class Catalogue:
             bar_ms=_integers(card.contract.bar_ms for card in ordered),
             horizon_ms=_integers(card.contract.horizon_ms for card in ordered),
             cost=np.array([card.cost for card in ordered], dtype=float),
-            coverage={name: _coverage(ordered, live, name) for name in measured},
-            skill={name: _skill(ordered, live, name) for name in measured},
+            coverage={name: _table([coverage for coverage, _ in some]) for name, some in rows.items()},
+            skill={name: np.array([skill for _, skill in some], dtype=float) for name, some in rows.items()},
+            known=known,
         )
 
     def __len__(self) -> int:
@@ -122,15 +127,5 @@ def _integers(values: Iterable[int]) -> Integers:
     return np.array(list(values), dtype=np.int64)
 
 
-Live = Mapping[str, ModelEvidence]
-
-
-def _coverage(cards: Sequence[ModelCard], live: Live, instrument: str) -> Floats:
-    rows = [coverage_bounds(card, live.get(str(card.key)), instrument) for card in cards]
-    filled = [[NO_BOUND if bound is None else bound for bound in row] for row in rows]
-    return np.array(filled, dtype=float).reshape(len(cards), len(INTERVAL_LEVELS))
-
-
-def _skill(cards: Sequence[ModelCard], live: Live, instrument: str) -> Floats:
-    bounds = [skill_bound(card, live.get(str(card.key)), instrument) for card in cards]
-    return np.array([NO_SKILL if bound is None else bound for bound in bounds], dtype=float)
+def _table(rows: Sequence[Sequence[float]]) -> Floats:
+    return np.array(rows, dtype=float).reshape(len(rows), len(INTERVAL_LEVELS))

@@ -6,15 +6,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from deployments.router.names import LOCAL_POOL
+from deployments.router.names import ENSEMBLE_POOL, LOCAL_POOL
 from messaging.config import KafkaConfig
 from models.base import Frozen
 from models.card import ModelName
 
 
 def _not_local(name: str) -> str:
-    if name == LOCAL_POOL:
-        raise ValueError(f"the name {LOCAL_POOL!r} is taken by the pool inside each caller")
+    if name in {LOCAL_POOL, ENSEMBLE_POOL}:
+        raise ValueError(f"the name {name!r} is taken by a pool inside each caller")
     return name
 
 

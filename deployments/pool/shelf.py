@@ -120,7 +120,7 @@ class Shelf:
         self._entries = {
             name: entry
             for name, entry in self._tail.entries.items()
-            if entry.origin is Origin.REGISTERED and self._part.offers(entry)
+            if _is_loadable(entry) and self._part.offers(entry)
         }
         for name in [name for name, known in self._known.items() if not self._is_wanted(name, known.sha256)]:
             self._forget(name)
@@ -196,6 +196,11 @@ class Shelf:
         counts = {"held": len(self._stock), "cold": len(self.cold()), "refused": len(self.refused)}
         for state, count in counts.items():
             self._meter.gauge("hub_registered_models", {"pool": self._pool, "state": state}, count)
+
+
+def _is_loadable(entry: Entry) -> bool:
+    """Models of the repository are held anyhow, and an ensemble is a recipe that its callers follow."""
+    return entry.origin is Origin.REGISTERED and entry.card.ensemble is None
 
 
 def _measured(entry: Entry, loaded: Loaded) -> Known:

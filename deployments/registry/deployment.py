@@ -13,7 +13,8 @@ from ray import serve
 from ray.serve import Application
 
 from deployments.registry.config import RegistrationConfig, RegistryConfig
-from deployments.registry.lifecycle import made, register
+from deployments.registry.ensembles import registration
+from deployments.registry.lifecycle import made
 from deployments.registry.registrations import Registrations
 from deployments.registry.steward import Steward
 from deployments.registry.worker import RegistryWorker
@@ -73,9 +74,8 @@ class Registry:
     async def _registered(self, card: ModelCard, artefact: bytes, *, by: str) -> ModelCard:
         if self._registrations is None:
             raise NotPossible("this hub takes no models at run time: `registration` is not configured")
-        ready = await self._registrations.ready(card, artefact)
-        await self._worker.change(register(ready), by=by)
-        return self._worker.card(str(ready.card.key))
+        await self._worker.change(await registration(self._registrations, card, artefact), by=by)
+        return self._worker.card(str(card.key))
 
     async def move(self, move: Move, *, by: str) -> int:
         """Promote, roll back or retire; the catalogue's version then."""

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from inference.confined.wire import Examined
 from inference.signature import Signer
 from models.card import ModelCard, ModelStatus
+from models.ensembles import recipe_of
 from models.errors import CardRejected
 
 
@@ -54,7 +55,20 @@ class Registrations:
             found = await asyncio.to_thread(self._examine, card, artefact)
         await asyncio.to_thread(self._artefacts.put, artefact)
         measured = card.model_copy(update={"warm": found.warm, "status": ModelStatus.CANDIDATE})
-        return Ready(measured, self._signer.sign(measured))
+        return Ready(measured, self.sign(measured))
+
+    async def keep_recipe(self, card: ModelCard, artefact: bytes) -> None:
+        """Store the artefact of an ensemble, of which nothing is run. CardRejected unless it is the recipe on
+        the card, byte for byte.
+        """
+        _check_hash(card, artefact)
+        if card.ensemble is None or artefact != recipe_of(card.ensemble):
+            raise CardRejected(f"the artefact of {card.key} was not the recipe on its card", field="artefact")
+        await asyncio.to_thread(self._artefacts.put, artefact)
+
+    def sign(self, card: ModelCard) -> str:
+        """The hub's signature of a model as it will stand in the catalogue."""
+        return self._signer.sign(card)
 
 
 def _check_hash(card: ModelCard, artefact: bytes) -> None:

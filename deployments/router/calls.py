@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deployments.router.attempts import Attempts
-from deployments.router.ports import Pools
+from deployments.router.names import ENSEMBLE_POOL
+from deployments.router.ports import Pools, Response
 from deployments.router.replies import Refusal, Reply
 from models.answer import Answer
-from models.decision import Decision
+from models.decision import Decision, Ticket
 from models.errors import DeadlineExpired
 from models.forecast import InferCall, InferReply
 from models.ids import random_id
@@ -32,11 +34,28 @@ class Work:
     traceparent: str
 
 
-class Calls:
-    """Makes calls that were decided. Belongs to one event loop."""
+class Ensembles(Protocol):
+    """What answers with several calls of its own, for which it has to know all that is asked."""
 
-    def __init__(self, pools: Pools, attempts: Attempts, *, clock: Callable[[], int], rng: Random) -> None:
+    def send(self, work: Work, call: InferCall, ticket: Ticket) -> Response:
+        """Start the call. Raises TicketRefused as a pool does."""
+        ...
+
+
+class Calls:
+    """Makes calls that were decided. Belongs to one event loop. Without `ensembles` there are none."""
+
+    def __init__(
+        self,
+        pools: Pools,
+        attempts: Attempts,
+        *,
+        clock: Callable[[], int],
+        rng: Random,
+        ensembles: Ensembles | None = None,
+    ) -> None:
         self._pools = pools
+        self._ensembles = ensembles
         self._attempts = attempts
         self._clock = clock
         self._rng = rng
@@ -62,7 +81,7 @@ class Calls:
     async def _reply(self, work: Work, decision: Decision) -> Reply:
         """What the replica answers before the deadline; after it the call is stopped there, too."""
         deadline_ns = work.requirements.deadline_ns
-        response = self._pools.send(self._infer_call(work, decision), decision.ticket(deadline_ns))
+        response = self._sent(work, decision)
         try:
             async with asyncio.timeout((deadline_ns - self._clock()) / 1e9):
                 return await response.reply()
@@ -72,6 +91,12 @@ class Calls:
         except asyncio.CancelledError:
             response.cancel()
             raise
+
+    def _sent(self, work: Work, decision: Decision) -> Response:
+        call, ticket = self._infer_call(work, decision), decision.ticket(work.requirements.deadline_ns)
+        if self._ensembles and decision.pool == ENSEMBLE_POOL:
+            return self._ensembles.send(work, call, ticket)
+        return self._pools.send(call, ticket)
 
     def _infer_call(self, work: Work, decision: Decision) -> InferCall:
         return InferCall(
@@ -97,4 +122,5 @@ def _lineage(decision: Decision, reply: InferReply) -> Lineage:
         inference_us=round(reply.load.service_ms * 1000),
         queue_us=round(reply.load.queue_ms * 1000),
         degradation=decision.degradation,
+        members=reply.members,
     )

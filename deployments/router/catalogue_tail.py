@@ -92,7 +92,8 @@ class CatalogueTail:
     async def _take(self, tail: Tail) -> None:
         records = await tail.batch(max_wait_s=_WAIT_S)
         if self._fold.take_all(records):
-            self._catalogue = Catalogue.of(self._fold.cards, version=self._fold.version)
+            cards, version = self._fold.cards, self._fold.version
+            self._catalogue = Catalogue.of(cards, version=version, before=self._catalogue)
             async with self._news:
                 self._news.notify_all()
             self._meter.gauge("hub_catalogue_version", {"room": self._room}, self._fold.version)

@@ -52,5 +52,6 @@ class EligibleModels:
                 version=whole.version,
                 evidence=whole.evidence,
                 entitlements=whole.entitlements,
+                before=whole,
             )
         return self._reduced

@@ -86,7 +86,11 @@ class KnownModels:
         cards, evidence = self._source.catalogue, self._tail.evidence
         if cards is not self._cards or evidence is not self._evidence:
             self._compiled = Catalogue.of(
-                cards.cards, version=cards.version, evidence=evidence, entitlements=cards.entitlements
+                cards.cards,
+                version=cards.version,
+                evidence=evidence,
+                entitlements=cards.entitlements,
+                before=self._compiled,
             )
             self._cards, self._evidence = cards, evidence
         return self._compiled

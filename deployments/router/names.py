@@ -6,6 +6,8 @@ from typing import Final
 
 LOCAL_POOL: Final = "local"
 """The pool inside the caller; no Serve application is called so."""
+ENSEMBLE_POOL: Final = "ensemble"
+"""Ensembles, which every caller makes of its own calls to their members; no Serve application either."""
 
 
 def pool_app(pool: str) -> str:

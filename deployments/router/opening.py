@@ -15,9 +15,12 @@ from deployments.router.catalogue_tail import CatalogueTail
 from deployments.router.config import RouterConfig
 from deployments.router.decisions import Decisions
 from deployments.router.ejections import measure_ejections
+from deployments.router.ensemble_members import AsNamed, Members
+from deployments.router.ensemble_offers import EnsembleOffers
+from deployments.router.ensemble_pool import EnsemblePool
 from deployments.router.evidence_tail import EvidenceTail, KnownModels
 from deployments.router.local_pool import LocalPool
-from deployments.router.names import LOCAL_POOL
+from deployments.router.names import ENSEMBLE_POOL, LOCAL_POOL
 from deployments.router.observer import Observer
 from deployments.router.outbox import Outbox
 from deployments.router.pools import ServePools
@@ -56,9 +59,10 @@ def assemble(  # noqa: PLR0913 - one place where all the parts meet beats two wh
 ) -> RoutedClient:
     """A routed client over these parts, with a door, a quarantine and budgets of its own."""
     quarantine, afterwards = Quarantine(), Afterwards()
+    offers = EnsembleOffers(source, load, clock=clock, rng=rng)
     decisions = Decisions(
         engine=engine,
-        source=source,
+        source=offers,
         load=load,
         quarantine=quarantine,
         afterwards=afterwards,
@@ -67,17 +71,23 @@ def assemble(  # noqa: PLR0913 - one place where all the parts meet beats two wh
         meter=meter,
     )
     attempts = Attempts(load, quarantine, afterwards=afterwards, clock=clock, meter=meter)
-    calls = Calls(pools, attempts, clock=clock, rng=rng)
+    policy = HedgePolicy(hedges)
+    alone, named = Calls(pools, attempts, clock=clock, rng=rng), AsNamed(decisions)
+    members = Members(
+        SecondCalls(alone, named, policy, clock=clock, meter=meter), named, catalogue=lambda: offers.catalogue
+    )
+    ensembles = EnsemblePool(offers, members, clock)
+    calls = Calls(pools, attempts, clock=clock, rng=rng, ensembles=ensembles)
 
     def usage(now_ns: int) -> Usage:
-        return usage_of(load.snapshot(now_ns), now_ns)
+        return usage_of(load.snapshot(now_ns), now_ns, aside=ENSEMBLE_POOL)
 
     return RoutedClient(
         experiments=observer.live if observer else Experiments(),
         observe=observer.observe if observer else _forget,
         door=AdmissionDoor(AdmissionConfig(), usage=usage, clock=clock, meter=meter),
         decisions=decisions,
-        answers=SecondCalls(calls, decisions, HedgePolicy(hedges), clock=clock, meter=meter),
+        answers=SecondCalls(calls, decisions, policy, clock=clock, meter=meter),
         afterwards=afterwards,
         clock=clock,
         meter=meter,
@@ -139,7 +149,8 @@ class Routing:
 
     def open(self) -> None:
         """Start to follow the catalogue, to bring up the pools and to measure what is ejected."""
-        pools = (*self._config.pools, LOCAL_POOL) if self.local else self._config.pools
+        inside = (LOCAL_POOL, ENSEMBLE_POOL) if self.local else (ENSEMBLE_POOL,)
+        pools = (*self._config.pools, *inside)
         self._tasks = [
             asyncio.create_task(self.tail.run()),
             asyncio.create_task(self._evidence.run()),

@@ -13,15 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from deployments.router.calls import Calls, Work
-from deployments.router.decisions import Decisions
 from deployments.router.race import Call, Race
 from models.answer import Answer
 from models.decision import Decision, Execution
 from models.errors import HubError, NoModelMatches, NothingFeasible, ReplicaError, TicketRefused
 from models.metrics import Meter
+from models.request import Requirements
+from routing.latency import Spread
 from routing.protection.budget import RETRIES, AttemptBudget
 from routing.protection.hedging import HedgePolicy
 
@@ -31,13 +32,23 @@ _MOST_CALLS: Final = 4
 """The same with those that no replica took: more refusals in a row come from no replacement."""
 
 
+class Deciding(Protocol):
+    """Who says where a call goes; `Decisions` does."""
+
+    def decide(
+        self, requirements: Requirements, *, attempt: int = 1, exclude: frozenset[str] = frozenset()
+    ) -> Decision: ...
+
+    def spread(self, decision: Decision, *, rows: int) -> Spread: ...
+
+
 class SecondCalls:
     """Gets an answer to a decided request in at most two calls that were taken. Belongs to one event loop."""
 
     def __init__(
         self,
         calls: Calls,
-        decisions: Decisions,
+        decisions: Deciding,
         hedges: HedgePolicy,
         *,
         clock: Callable[[], int],

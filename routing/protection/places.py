@@ -40,13 +40,15 @@ class Usage(NamedTuple):
     calls: float
 
 
-def usage_of(load: LoadSnapshot, now_ns: int) -> Usage:
-    """What the replicas that are not ejected now have and hold."""
+def usage_of(load: LoadSnapshot, now_ns: int, *, aside: str = "") -> Usage:
+    """What the replicas that are not ejected now have and hold, but for those of the pool `aside`: it makes
+    its answers of calls to the others.
+    """
     ejections, metas = load.ejections, load.placement.metas
     chosen = [
         number
         for number in range(len(metas))
-        if number not in ejections or ejections[number].until_ns <= now_ns
+        if metas[number].pool != aside and (number not in ejections or ejections[number].until_ns <= now_ns)
     ]
     slots = sum(max(1, metas[number].slots) for number in chosen)
     return Usage(slots, sum(load.standings[number].calls for number in chosen))

@@ -153,6 +153,8 @@ def _first_route(hub: HubClient, card: dict[str, Any]) -> Any:
 
 
 def _print(found: dict[str, Any], chosen: Callable[[list[Any]], list[Any]]) -> None:
+    from serve_app.ensemble_upload import said_of
+
     title = f"catalogue version {found['catalogue_version']}"
     table = Table(title=title, title_justify="left", **NARROW)
     for heading in ("model", "status", "measured on"):
@@ -172,6 +174,11 @@ def _print(found: dict[str, Any], chosen: Callable[[list[Any]], list[Any]]) -> N
         "live: of outcomes, see `hub models evidence NAME`",
         style="dim",
     )
+    for card in found["models"]:
+        if card.get("ensemble"):
+            console.print(
+                f"{card['name']}@{card['version']} is an ensemble of {said_of(card)}", highlight=False
+            )
 
 
 def _measured(known: dict[str, Any] | None, source: str = "") -> tuple[str, ...]:

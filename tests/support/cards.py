@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import Literal
+
 from models.card import (
     Bounded,
     Calibration,
+    Ensemble,
     Evidence,
     ModelCard,
     ModelContract,
     ModelStatus,
     WarmProfile,
 )
+from models.ensembles import recipe_of
 from models.task import CONTEXT_FEATURES, INTERVAL_LEVELS, TIME_SERIES_FORECAST
 
 
@@ -63,3 +68,21 @@ def _evidence(skill: float) -> Evidence:
 
 def _bounded(value: float, error: float) -> Bounded:
     return Bounded(value=value, lower=value - error, upper=value + error, n=1000)
+
+
+def an_ensemble(
+    name: str = "blend", version: str = "1", *, of: tuple[str, ...] | Literal["live"] = "live"
+) -> ModelCard:
+    """A live ensemble as it is in the catalogue: unmeasured, its scale the half-width at 0.90."""
+    ensemble = Ensemble(members=of)
+    card = a_card(name, version, sha256=hashlib.sha256(recipe_of(ensemble)).hexdigest())
+    own = card.calibration
+    calibration = own.model_copy(
+        update={
+            "version": f"{name}-{version}-members",
+            "multipliers": {
+                at: multiplier / own.multiplier(0.90) for at, multiplier in own.multipliers.items()
+            },
+        }
+    )
+    return card.model_copy(update={"ensemble": ensemble, "calibration": calibration, "evidence": ()})

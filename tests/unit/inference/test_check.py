@@ -33,6 +33,11 @@ def test_a_good_model_is_accepted(tmp_path: Path) -> None:
     assert str(card.key) == "tiny@1"
 
 
+def of_others(card: Card) -> None:
+    """An ensemble has a recipe and no graph."""
+    card["ensemble"] = {"members": "live"}
+
+
 def without_level(card: Card) -> None:
     """One level is not calibrated."""
     del card["calibration"]["multipliers"]["0.98"]
@@ -61,6 +66,7 @@ def negative_level(card: Card) -> None:
         (lambda card: card.update(evidence=[]), "evidence"),
         (lambda card: card["contract"].update(context=list(CONTEXT_FEATURES[1:])), "contract.context"),
         (lambda card: card["contract"].update(window_tail=257), "contract.window_tail"),
+        (of_others, "ensemble"),
         (without_level, "calibration.multipliers"),
         (crossing_levels, "calibration.multipliers"),
         (negative_level, "calibration.multipliers"),

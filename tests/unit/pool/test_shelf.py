@@ -22,7 +22,7 @@ from messaging.memory import MemoryLog
 from models.card import ModelCard
 from models.events import CatalogueEvent, ModelAdded, ModelRetired
 from storage.artifact_store import ArtifactStore
-from tests.support.cards import a_card
+from tests.support.cards import a_card, an_ensemble
 from tests.support.eventually import eventually
 from tests.unit.execution.doubles import a_call
 from tests.unit.inference.tiny import artefact, card_of, constant
@@ -107,6 +107,19 @@ async def test_leaves_what_belongs_elsewhere_and_what_is_on_disk(start: Start) -
     await eventually(lambda: replica.holds("other@1"))
 
     assert list(replica.shelf.profiles()) == ["other@1"]
+
+
+async def test_an_ensemble_is_passed_over(start: Start) -> None:
+    """Its artefact is a recipe, which callers follow: it is neither loaded nor refused."""
+    replica = await start(everything)
+    replica.store.put(MODEL)
+
+    replica.says(added(an_ensemble()))
+    replica.says(added())
+    await eventually(lambda: replica.holds("tiny@1"))
+
+    assert list(replica.shelf.profiles()) == ["tiny@1"]
+    assert replica.shelf.refused == {}
 
 
 async def test_a_file_that_was_changed_is_refused_and_keeps_no_other_waiting(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from models.card import Bounded, ModelCard
-from routing.catalogue import NO_BOUND, NO_SKILL, Catalogue
+from routing.catalogue import Catalogue
+from routing.evidence.known import NO_BOUND, NO_SKILL
 from tests.support.cards import a_card
 
 

@@ -10,7 +10,8 @@ from models.card import ModelCard
 from models.evidence import LiveEvidence, ModelEvidence, Recalibration
 from models.forecast import Forecast
 from models.task import INTERVAL_LEVELS
-from routing.catalogue import NO_BOUND, NO_SKILL, Catalogue
+from routing.catalogue import Catalogue
+from routing.evidence.known import NO_BOUND, NO_SKILL
 from routing.evidence.recalibration import in_force, levels_of, recalibrated, spread_of
 from tests.support.cards import a_card
 from tests.support.live_evidence import bounded, observed, seen_on

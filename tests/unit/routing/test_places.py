@@ -28,6 +28,16 @@ def test_without_replicas_one_place_remains() -> None:
     assert settled(Usage(0, 0.0)) == 1
 
 
+def test_a_pool_that_asks_the_others_has_no_slots_of_its_own() -> None:
+    """Ensembles would otherwise let in as many requests as there are calls of theirs."""
+    load = LoadTable()
+    load.replicas_updated("pool", [("r1", ReplicaMeta("pool", "cpu", 4, {}))], now_ns=0)
+    load.replicas_updated("asks", [("e1", ReplicaMeta("asks", "cpu", 64, {}, local=True))], now_ns=0)
+
+    assert usage_of(load.snapshot(0), 0, aside="asks").slots == 4
+    assert usage_of(load.snapshot(0), 0).slots == 68
+
+
 @pytest.mark.parametrize(("way_ms", "places"), [(0.0, 16), (2.0, 48), (150.0, 256)])
 def test_a_long_way_takes_more_calls_to_keep_the_slots_busy(way_ms: float, places: int) -> None:
     """Little's law, whatever the queue; at most 16 calls a slot."""

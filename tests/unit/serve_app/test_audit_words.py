@@ -22,6 +22,30 @@ BODY = {
 }
 
 
+LINEAGE = {
+    "model": "blend",
+    "version": "1",
+    "artifact_sha256": "a" * 64,
+    "replica": "ensemble-1",
+    "decision_id": "d",
+    "inference_us": 2500,
+}
+
+
+@pytest.mark.parametrize(
+    ("members", "says"),
+    [({"ridge@1": 0.75, "mlp@2": 0.25}, ["  an ensemble of ridge@1 0.75, mlp@2 0.25"]), ({}, []), (None, [])],
+)
+def test_an_ensembles_members_are_told_with_their_weights(
+    members: dict[str, float] | None, says: list[str]
+) -> None:
+    """Of any other model there is nothing to tell."""
+    lineage = LINEAGE | ({} if members is None else {"members": members})
+    signal = {**BODY, "kind": "abstain", "direction": 0, "target_fraction": None, "lineage": lineage}
+
+    assert [line for line in signal_lines(signal) if "an ensemble" in line] == says
+
+
 @pytest.mark.parametrize(
     ("signal", "says"),
     [
