@@ -36,8 +36,8 @@ from tests.unit.inference.tiny import card_of
 
 NAME: Final = "lightgbm"
 ROUNDS: Final = 5
-TURNS: Final = 6
-TURN_S: Final = 15.0
+TURNS: Final = 20
+TURN_S: Final = 9.0
 _GIVE_UP_S: Final = 60.0
 _LOOK_S: Final = 0.02
 _WARM_UP_S: Final = 5.0

@@ -17,12 +17,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from models.errors import HubError
-from training.data import last_tick
 from training.heads.base import Head
 from training.measure import CardedModel, Yardstick
 from training.plan import PLAN_FILE, Plan, load_plan
+from training.recorded import RecordedBars
 from training.renew import bring, chosen, next_version
 from training.report import markdown, table
+from training.source import Source, TickFiles
 from training.train import families, train_all
 
 _QUICK_STRIDE: Final = 8
@@ -40,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _all(options: argparse.Namespace, console: Console) -> None:
     """The whole repository, by the plan."""
     plan = load_plan(options.plan)
-    carded = _trained(options, plan, families(options.seed), version="1", console=console)
+    carded = _trained(
+        options, TickFiles(options.data), plan, families(options.seed), version="1", console=console
+    )
     _written(carded, options.out, console)
     report = markdown([model.card for model in carded], plan)
     (options.out / "README.md").write_text(report, encoding="utf-8")
@@ -49,27 +52,43 @@ def _all(options: argparse.Namespace, console: Console) -> None:
 def _anew(options: argparse.Namespace, console: Console) -> None:
     """Some models, on what came since."""
     plan = load_plan(options.plan)
-    plan = plan.between(options.since, last_tick(options.data, plan.instruments))
+    source = _source(options, plan)
+    plan = plan.between(options.since, source.until(plan.instruments, plan.bar_ms))
     heads = chosen(families(options.seed), options.only)
     version = options.model_version or next_version(options.out, options.only)
-    carded = _trained(options, plan, heads, version=version, console=console)
+    carded = _trained(options, source, plan, heads, version=version, console=console)
     asked = [model for model in carded if model.card.name in options.only]
     _written(asked, options.out, console)
     if options.register:
         bring(asked, options.out)
 
 
+def _source(options: argparse.Namespace, plan: Plan) -> Source:
+    """Tick files, or what the hub that runs here has recorded."""
+    if options.from_hub is None:
+        return TickFiles(options.data)
+    from serve_app.runfile import recall  # noqa: PLC0415 - tick files need no hub
+
+    return RecordedBars.read(options.from_hub or recall().kafka, plan.instruments)
+
+
 def _trained(
-    options: argparse.Namespace, plan: Plan, heads: Sequence[Head], *, version: str, console: Console
+    options: argparse.Namespace,
+    source: Source,
+    plan: Plan,
+    heads: Sequence[Head],
+    *,
+    version: str,
+    console: Console,
 ) -> list[CardedModel]:
     columns = (TextColumn("{task.description:<36}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("reading ticks", total=1 + 2 * len(heads))
+        task = progress.add_task("reading bars", total=1 + 2 * len(heads))
 
         def on_step(description: str) -> None:
             progress.update(task, description=description, advance=1)
 
-        yardstick = Yardstick(plan, options.data, stride=_QUICK_STRIDE if options.quick else 1)
+        yardstick = Yardstick(plan, source, stride=_QUICK_STRIDE if options.quick else 1)
         return train_all(heads, yardstick, seed=options.seed, on_step=on_step, version=version)
 
 
@@ -97,6 +116,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="every 8th window only, to see that it works")
     anew = parser.add_argument_group("a newer version of some models")
     anew.add_argument("--since", type=_moment, help="market time to learn from, for example 2014-05-05 (UTC)")
+    anew.add_argument(
+        "--from-hub",
+        nargs="?",
+        const="",
+        metavar="KAFKA",
+        help="learn from the bars that a hub has recorded, by default the one that runs here",
+    )
     anew.add_argument("--only", nargs="+", default=["ridge"], metavar="NAME", help="which; default: ridge")
     anew.add_argument("--model-version", help="of the new ones; default: one more than the highest in --out")
     anew.add_argument("--register", action="store_true", help="add them to the hub that runs here")

@@ -22,12 +22,13 @@ from training.inputs import fit_standard
 from training.measure import Yardstick
 from training.plan import PLAN_FILE, load_plan
 from training.report import table
+from training.source import TickFiles
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the options, measure, write, check, print."""
     options = _parser().parse_args(arguments)
-    yardstick = Yardstick(load_plan(options.plan), options.data)
+    yardstick = Yardstick(load_plan(options.plan), TickFiles(options.data))
     naive = Naive()
     standard = fit_standard(yardstick.parts.train)
     control = yardstick.measure(artefact_of(naive, standard, yardstick.plan.horizon_bars), naive.about)

@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -138,8 +138,7 @@ def samples_of(bars: Sequence[Bar], horizon_bars: int) -> Samples:
     )
 
 
-def load_samples(directory: Path, symbol: str, plan: Plan) -> Samples:
-    """All samples of a symbol."""
-    sessions = bars_of(read_ticks(tick_files(directory, symbol), symbol), symbol, plan.bar_ms)
+def samples_in(sessions: Iterable[Sequence[Bar]], plan: Plan) -> Samples:
+    """All samples of a symbol's sessions; one too short for a window and its outcome has none."""
     needed = WINDOW + 1 + plan.horizon_bars
     return Samples.joined([samples_of(bars, plan.horizon_bars) for bars in sessions if len(bars) >= needed])

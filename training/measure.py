@@ -20,10 +20,11 @@ from models.card import Calibration, ModelCard, ModelContract, ModelStatus
 from models.task import CONTEXT_FEATURES, TIME_SERIES_FORECAST, WINDOW
 from training.about import About
 from training.calibrate import calibrate
-from training.data import Samples, digest_of, load_samples, tick_files
+from training.data import Samples, samples_in
 from training.evidence import Losses, evidence_of, losses_of
 from training.plan import Plan
 from training.running import run_in_chunks
+from training.source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +70,19 @@ class Parts:
 
 
 class Yardstick:
-    """Measures artefacts on one plan and one data directory."""
+    """Measures artefacts on one plan and one source of bars."""
 
-    def __init__(self, plan: Plan, data: Path, *, stride: int = 1) -> None:
+    def __init__(self, plan: Plan, source: Source, *, stride: int = 1) -> None:
         self.plan = plan
-        self.parts = Parts.of(
-            Samples.joined([load_samples(data, symbol, plan) for symbol in plan.instruments]),
-            plan,
-            stride=stride,
-        )
-        files = [file for symbol in plan.instruments for file in tick_files(data, symbol)]
+        samples = [samples_in(source.sessions(symbol, plan.bar_ms), plan) for symbol in plan.instruments]
+        self.parts = Parts.of(Samples.joined(samples), plan, stride=stride)
         self._provenance = {
             "train": str(plan.train),
             "calibration": str(plan.calibration),
             "test": str(plan.test),
             "embargo": str(plan.embargo),
             "every_nth_window": str(stride),
-            "data": ", ".join(file.name for file in files),
-            "data_sha256": digest_of(files),
+            **source.provenance(plan.instruments),
         }
 
     def measure(self, artefact: bytes, about: About) -> Measured:

@@ -159,7 +159,7 @@ _LINE: Final[TypeAdapter[Line]] = TypeAdapter(
 def encode(entry: Line | Made) -> bytes:
     """The entry as a line with its line feed."""
     line = entry.line() if isinstance(entry, Made) else entry
-    return _LINE.dump_json(line) + b"\n"
+    return _LINE.dump_json(line, by_alias=True) + b"\n"
 
 
 def decode(lines: Iterable[bytes]) -> Iterator[Line]:

@@ -23,7 +23,7 @@ from deployments.router.opening import Routing
 from inference.cards import CARD_FILE, read_card
 from messaging.config import KafkaConfig
 from messaging.connect import open_bus
-from messaging.topics import MODELS, create_topics
+from messaging.topics import EVIDENCE, MODELS, create_topics
 from models.answer import Answer
 from models.card import ModelCard
 from models.errors import NoModelMatches
@@ -46,7 +46,7 @@ async def routing(ray_runtime: None, tansu_bootstrap: str) -> AsyncIterator[Rout
     """A registry, a pool of all models, and a routed client in the test's own process."""
     kafka = KafkaConfig.tansu(tansu_bootstrap)
     bus = await open_bus(kafka, client_id="test")
-    await create_topics(bus, 1, [MODELS])
+    await create_topics(bus, 1, [MODELS, EVIDENCE])
     real = PoolConfig(name="real", repository=str(REPOSITORY), replicas=1)
     registry = RegistryConfig(repository=str(REPOSITORY), kafka=kafka)
     serve.run_many(

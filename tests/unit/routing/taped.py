@@ -11,12 +11,14 @@ from typing import Any, Final
 
 from models.decision import Decision
 from models.errors import HubError
+from models.evidence import ModelEvidence
 from routing.catalogue import Catalogue
 from routing.engine import Engine
 from routing.load import Flight, LoadConfig, LoadTable, Outcome
 from routing.recordings.recording import Header, Line, Made, encode
 from routing.recordings.tape import Tape
 from tests.support.cards import a_card
+from tests.support.live_evidence import bounded, observed, seen_on
 from tests.unit.routing.worlds import (
     PROFILE_NAMES,
     PROFILES_YAML,
@@ -32,6 +34,16 @@ CARDS: Final = [
     a_card("steady", warm_ms=3.0, cost=0.1, skill=0.03),
     a_card("wise", warm_ms=9.0, cost=3.0, skill=0.08),
 ]
+
+
+def _seen(rng: Random) -> dict[str, ModelEvidence]:
+    """Live evidence of one of the models, for or against it."""
+    name = rng.choice(["quick", "steady", "wise"])
+    lower = rng.uniform(-0.1, 0.1)
+    seen = seen_on(skill=bounded(lower + 0.01, lower, lower + 0.02))
+    return {f"{name}@1": observed(name, instruments=(seen,), cursor=rng.randrange(1000))}
+
+
 REPLICAS: Final = {
     "light": {f"l{number}": holding(*CARDS[:2], pool="light", slots=2) for number in range(2)},
     "heavy": {f"h{number}": holding(*CARDS[2:], pool="heavy", hardware="big") for number in range(2)},
@@ -115,7 +127,9 @@ class Stretch:
         if rng.random() < 0.0005:
             self.table.unreachable(rng.choice(["l1", "h1"]), now_ns=self.now_ns)
         if rng.random() < 0.002:
-            self._catalogue = Catalogue.of(CARDS[: rng.choice([2, 3])], version=self._catalogue.version + 1)
+            self._catalogue = Catalogue.of(
+                CARDS[: rng.choice([2, 3])], version=self._catalogue.version + 1, evidence=_seen(rng)
+            )
         if rng.random() < 0.05:
             self.table.snapshot(self.now_ns + rng.choice([-9_000_000, 0, 5_000_000]))
 

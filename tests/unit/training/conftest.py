@@ -11,6 +11,7 @@ from tests.unit.training.synthetic import PLAN, write_ticks
 from training.data import Samples
 from training.inputs import Standard, TrainingSet, fit_standard, training_set
 from training.measure import Yardstick
+from training.source import TickFiles
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +25,7 @@ def ticks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def yardstick(ticks: Path) -> Yardstick:
     """What measures models on them."""
-    return Yardstick(PLAN, ticks)
+    return Yardstick(PLAN, TickFiles(ticks))
 
 
 @pytest.fixture(scope="session")

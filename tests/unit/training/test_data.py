@@ -14,9 +14,10 @@ from models.task import WINDOW
 from signals.features import tensors_of
 from signals.windows import RollingWindow
 from tests.unit.training.synthetic import PLAN
-from training.data import bars_of, load_samples, read_ticks, samples_of, tick_files
+from training.data import bars_of, read_ticks, samples_of, tick_files
 from training.measure import Yardstick
 from training.plan import Plan, load_plan
+from training.source import TickFiles
 
 
 def test_samples_are_the_windows_of_the_live_path(ticks: Path) -> None:
@@ -89,12 +90,12 @@ def test_the_demos_ticks_lie_in_the_test_part() -> None:
 def test_missing_ticks_are_named(tmp_path: Path) -> None:
     """The error says what was looked for and where."""
     with pytest.raises(FileNotFoundError, match=r"gbpusd_ticks_\*\.csv\.gz"):
-        load_samples(tmp_path, "GBPUSD", PLAN)
+        list(TickFiles(tmp_path).sessions("GBPUSD", PLAN.bar_ms))
 
 
 def test_a_stride_keeps_every_nth_window(ticks: Path, yardstick: Yardstick) -> None:
     """A quick run sees fewer windows of the same parts."""
-    quick = Yardstick(PLAN, ticks, stride=8)
+    quick = Yardstick(PLAN, TickFiles(ticks), stride=8)
 
     assert len(quick.parts.test) == pytest.approx(len(yardstick.parts.test) / 8, abs=2)
     assert np.isin(quick.parts.test.close_ms, yardstick.parts.test.close_ms).all()

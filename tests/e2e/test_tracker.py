@@ -8,7 +8,7 @@ import os
 import signal
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -23,13 +23,15 @@ from models.metrics import MemoryMeter
 from models.prediction import Prediction, ReferencePrice
 from signals.reader import PredictionRules, Verdict
 from tests.e2e.conftest import UpHub
+from tests.e2e.test_models import NAME, a_version
 from tests.support.eventually import eventually
 from tests.support.hub_run import Playback, played
 from tests.support.processes import replicas
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(360)]
 
-PLAYBACK = Playback(seconds=24, speed=60)
+PLAYBACK = Playback(seconds=24, speed=240)
+"""Fast, so that it gets beyond what other tests of the tier have played before: nothing is judged anew."""
 
 
 class Forecast(NamedTuple):
@@ -43,12 +45,19 @@ class Forecast(NamedTuple):
 
 
 async def test_every_forecast_is_judged_once_though_the_tracker_dies(hub: UpHub, tmp_path: Path) -> None:
-    """Held against a second reading of the log that has its own arithmetic; then as people see it."""
+    """Held against a second reading of the log that has its own arithmetic; then as people see it.
+
+    A model that came just before is measured beside the others, without having answered anybody.
+    """
+    added = hub.command("models", "add", str(a_version(tmp_path, "9")))
+    assert added.returncode == 0, added.stderr
+    await eventually(lambda: version_of(hub, "9")["status"] == "shadow")
     meter = MemoryMeter()
     bus = await open_bus(KafkaConfig(bootstrap=hub.address.kafka), client_id="e2e-evidence", meter=meter)
     try:
         with played(hub, PLAYBACK) as playing:
-            await eventually(lambda: judged_by(bus, "naive@1"), timeout_s=60)
+            before = await judged(bus)
+            await eventually(lambda: more_than(bus, before), timeout_s=60)
             for pid in replicas(hub.process.pid, "Tracker"):
                 os.kill(pid, signal.SIGKILL)
             assert await asyncio.to_thread(playing.wait, 180) == 0
@@ -61,6 +70,16 @@ async def test_every_forecast_is_judged_once_though_the_tracker_dies(hub: UpHub,
     assert said.returncode == 0, said.stderr
     assert "outcomes" in said.stdout
     assert (tmp_path / "naive.png").stat().st_size > 1000
+    seen = version_of(hub, "9")["observed"]
+    assert seen["outcomes"] > 0
+    assert seen["answered"] == 0
+
+
+def version_of(hub: UpHub, version: str) -> dict[str, Any]:
+    """What the evidence page says of a version."""
+    with hub.client("modeller") as client:
+        page = client.call("GET", f"/api/v1/models/{NAME}/evidence")
+    return next(one for one in page["versions"] if one["version"] == version)
 
 
 async def due(bus: EventBus) -> dict[Forecast, float]:
@@ -123,9 +142,14 @@ async def agrees(bus: EventBus, expected: dict[Forecast, float]) -> bool:
     return any(not trial.answered for outcome in await outcomes(bus) for trial in outcome.trials)
 
 
-async def judged_by(bus: EventBus, model: str) -> bool:
-    """Whether a model has any outcome yet."""
-    return any(trial.model == model for outcome in await outcomes(bus) for trial in outcome.trials)
+async def judged(bus: EventBus) -> int:
+    """How many forecasts have an outcome."""
+    return sum(len(outcome.trials) for outcome in await outcomes(bus))
+
+
+async def more_than(bus: EventBus, before: int) -> bool:
+    """Whether there are more by now."""
+    return await judged(bus) > before
 
 
 async def records(bus: EventBus, topic: str, partition: int, end: int) -> list[LogRecord]:
