@@ -73,6 +73,7 @@ async def test_every_forecast_is_judged_once_though_the_tracker_dies(hub: UpHub,
     seen = version_of(hub, "9")["observed"]
     assert seen["outcomes"] > 0
     assert seen["answered"] == 0
+    hub.command("models", "retire", f"{NAME}@9", "--reason", "other tests have versions of their own")
 
 
 def version_of(hub: UpHub, version: str) -> dict[str, Any]:
