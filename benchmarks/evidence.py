@@ -1,10 +1,10 @@
 """How many outcomes the tracker folds a second, and how long it needs for all of them after a restart.
 
 An outcome is one model's: a record of `hub.outcomes` holds those of all models that forecast the same moment,
-here the four live ones, of ten markets. `folds_per_s` is from bytes to evidence (`Judged.take_all`: decode,
-check the epoch, fold, note the series); `fold_alone_per_s` is of decoded ones. The peers take the same
-bytes in the same turns: `json.loads` and dictionaries of plain counts, and river's running means. Neither has
-bounds, fading or calibration.
+here the four live ones, of ten markets. `folds_per_s` is from bytes to evidence (`OutcomeFold.take_all`:
+decode, check the epoch, fold, note the series); `fold_alone_per_s` is of decoded ones. The peers take the
+same bytes in the same turns: `json.loads` and dictionaries of plain counts, and river's running means.
+Neither has bounds, fading or calibration.
 
 The rebuild is of 1,000,000 outcomes in a process of its own, once of records made batch by batch, where only
 the fold is on the clock, and once read from Apache Kafka as the tracker does.
@@ -26,7 +26,7 @@ from benchmarks.evidence_outcomes import MODELS, encoded, outcomes
 from benchmarks.evidence_peers import Counting, Plain, River
 from benchmarks.evidence_worker import BATCH
 from benchmarks.harness import Benchmark, Report, VoidRunError, middle
-from deployments.tracker.judged import Judged
+from deployments.tracker.outcome_fold import OutcomeFold
 from messaging.config import KafkaConfig
 from messaging.connect import open_bus
 from messaging.ports import LogRecord, Producer, Record
@@ -65,7 +65,7 @@ def run(report: Report) -> None:
 
 def _rates(report: Report) -> None:
     ways = _ways(report)
-    alone, single = Alone(), Judged(EvidenceRules())
+    alone, single = Alone(), OutcomeFold(EvidenceRules())
     made, made_single = outcomes(Random(1)), outcomes(Random(2), MODELS[1:2])
     rates: dict[str, list[float]] = {name: [] for name in (*ways, "alone", "single")}
     for number in range(ROUNDS + 1):
@@ -89,7 +89,11 @@ def _block(made: Iterator[Outcome], number: int, models: int) -> list[LogRecord]
 
 def _ways(report: Report) -> dict[str, Counting]:
     """Ours and the peers, one of them twice."""
-    ways: dict[str, Counting] = {"hub": Judged(EvidenceRules()), "plain": Plain(), "plain again": Plain()}
+    ways: dict[str, Counting] = {
+        "hub": OutcomeFold(EvidenceRules()),
+        "plain": Plain(),
+        "plain again": Plain(),
+    }
     if importlib.util.find_spec("river") is None:
         report.missing("river", "Install it with `pip install river`; its figures are absent.")
         return ways

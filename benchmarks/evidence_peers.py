@@ -17,7 +17,7 @@ Series = tuple[str, str]
 
 
 class Counting(Protocol):
-    """Takes records as `Judged` does."""
+    """Takes records as `OutcomeFold` does."""
 
     def take_all(self, records: Iterable[LogRecord]) -> None:
         """Take records in log order."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from benchmarks.child import commands, run, say
 from benchmarks.evidence_outcomes import MODELS, encoded, outcomes
-from deployments.tracker.judged import Judged
+from deployments.tracker.outcome_fold import OutcomeFold
 from messaging.config import KafkaConfig
 from messaging.connect import open_bus
 from messaging.topics import OUTCOMES
@@ -24,7 +24,7 @@ BATCH: Final = 1_000
 _PARTITION: Final = 0
 
 
-def generated(judged: Judged, records: int) -> float:
+def generated(judged: OutcomeFold, records: int) -> float:
     """Fold so many made-up records; seconds spent in the fold."""
     made, spent_s = outcomes(Random(1)), 0.0
     for first in range(0, records, BATCH):
@@ -35,7 +35,7 @@ def generated(judged: Judged, records: int) -> float:
     return spent_s
 
 
-async def read(judged: Judged, kafka: str) -> float:
+async def read(judged: OutcomeFold, kafka: str) -> float:
     """Fold all that is in the log; seconds from the first question to the last record."""
     bus = await open_bus(KafkaConfig(bootstrap=kafka), client_id="rebuild")
     begun = time.perf_counter()
@@ -47,7 +47,7 @@ async def read(judged: Judged, kafka: str) -> float:
     return spent_s
 
 
-def told(judged: Judged, spent_s: float) -> dict[str, Any]:
+def told(judged: OutcomeFold, spent_s: float) -> dict[str, Any]:
     """What came of it, and how long all models' evidence takes to make."""
     begun = time.perf_counter()
     written = judged.fold.changed(len(judged.fold.models))
@@ -75,7 +75,7 @@ async def main() -> None:
     asked = parser.parse_args()
     say({"memory_mb": peak_mb()})
     async for _ in commands():
-        judged = Judged(EvidenceRules())
+        judged = OutcomeFold(EvidenceRules())
         if asked.way == "generated":
             say(told(judged, generated(judged, int(asked.given) // len(MODELS))))
         else:

@@ -121,9 +121,19 @@ class UserSignals:
             start = _Start(max(bounds.first, min(at.offset, bounds.end)), at.claims(), complete=True)
         else:
             marks = await self._marked(principal, bounds)
-            before = [mark for mark in marks if mark.sequence <= since_seq + 1]
-            start = _at(before[-1:] or marks[:1], complete=bool(before)) or await self._unmarked(bounds)
+            start = self._begun(marks, since_seq, bounds) or await self._unmarked(bounds)
         return await self._read(principal, since_seq, bounds, start, limit=limit)
+
+    def _begun(self, marks: Sequence[Mark], since_seq: int, bounds: _Bounds) -> _Start | None:
+        """At the last mark before what is asked for. Where that is missing (who should have written it died),
+        at the beginning, if one read reaches from there to the first mark that there is; else at that one.
+        """
+        before = [mark for mark in marks if mark.sequence <= since_seq + 1]
+        if before or not marks:
+            return _at(before[-1:], complete=True)
+        if marks[0].offset - bounds.first <= self._max_scan:
+            return _Start(bounds.first, EpochFilter(), complete=False)
+        return _at(marks[:1], complete=False)
 
     async def find(self, principal: Principal, sequence: int) -> Found | None:
         """The user's signal with this sequence; None if it is not there, or lies further than `MOST_READS`

@@ -8,6 +8,7 @@ claim is lost, the next owner reads again; what was judged is known by its serie
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Final, NoReturn
@@ -15,7 +16,7 @@ from typing import Any, Final, NoReturn
 from deployments.tracker.config import JudgingConfig
 from deployments.tracker.evidence_writer import EvidenceWriter
 from deployments.tracker.intake import Intake
-from deployments.tracker.judged import Judged, counted
+from deployments.tracker.outcome_fold import OutcomeFold, counted
 from messaging.history import epochs_at
 from messaging.lease import Lease
 from messaging.ownership import Ownership, OwnershipConfig
@@ -23,7 +24,7 @@ from messaging.ports import EventBus, LogRecord, Record
 from messaging.topics import OUTCOMES, PREDICTIONS, TRACKER
 from models.evidence import ModelEvidence, Outcome
 from models.metrics import Meter
-from signals.outcomes import Resolver
+from signals.outcomes import Resolver, Unjudged
 
 _WAIT_S: Final = 1.0
 _AT_ONCE: Final = 8
@@ -49,7 +50,7 @@ class TrackerWorker:
         self._bus = bus
         self._config = config
         self._meter = meter
-        self._judged = Judged(config.rules)
+        self._judged = OutcomeFold(config.rules)
         self._resolvers: list[Resolver] = []
         self._writer = EvidenceWriter(bus, name=name, period_s=config.publish_s, meter=meter)
         self._ownership = Ownership(
@@ -69,7 +70,7 @@ class TrackerWorker:
 
     async def restore(self, lease: Lease) -> int:
         """Fold all of `hub.outcomes` up to and including the claim."""
-        self._judged = Judged(self._config.rules)
+        self._judged = OutcomeFold(self._config.rules)
         first, _ = await self._bus.bounds(OUTCOMES.name, lease.partition)
         async for records in self._bus.read(OUTCOMES.name, lease.partition, first, lease.epoch + 1):
             self._judged.take_all(records)
@@ -80,6 +81,7 @@ class TrackerWorker:
 
         Called again when the broker could not be read: what was not written then is judged again.
         """
+        self._resolvers = []
         starts = await self._starts()
         intakes = {partition: await self._intake(partition, start) for partition, start in starts.items()}
         tail = await self._bus.tail(PREDICTIONS.name, starts)
@@ -99,10 +101,7 @@ class TrackerWorker:
             "outcomes": fold.outcomes,
             "models": sorted(fold.models),
             "evidence_written": self._writer.written,
-            "unjudged": {
-                reason.value: sum(resolver.unjudged[reason] for resolver in self._resolvers)
-                for reason in {reason for resolver in self._resolvers for reason in resolver.unjudged}
-            },
+            "unjudged": dict(sum((one.unjudged for one in self._resolvers), Counter[Unjudged]())),
         }
 
     def down_s(self) -> float:
@@ -123,7 +122,7 @@ class TrackerWorker:
 
     async def _intake(self, partition: int, start: int) -> Intake:
         resolver = Resolver(partition, judged_until=self._judged.until, control=self._control)
-        self._resolvers = [*self._resolvers[-PREDICTIONS.partitions + 1 :], resolver]
+        self._resolvers.append(resolver)
         return Intake(await epochs_at(self._bus, PREDICTIONS.name, partition, start), resolver)
 
     async def _append(self, lease: Lease, outcomes: Sequence[Outcome]) -> None:

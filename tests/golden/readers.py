@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from deployments.router.catalogue_fold import CatalogueFold
-from deployments.tracker.judged import Judged
+from deployments.tracker.outcome_fold import OutcomeFold
 from messaging.claims import EpochFilter
 from messaging.nats.codec import decode_bar, decode_clock, decode_tick
 from messaging.subjects import HALT_SUBJECT
@@ -127,7 +127,7 @@ def _decisions(found: list[Golden]) -> Results:
 
 
 def _outcomes(found: list[Golden]) -> Results:
-    judged = Judged(EvidenceRules())
+    judged = OutcomeFold(EvidenceRules())
     judged.take_all(one.record for one in found)
     fold = judged.fold
     counted = {model: fold.evidence(model).outcomes for model in sorted(fold.models)}

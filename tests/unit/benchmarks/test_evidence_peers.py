@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.evidence_outcomes import BAR_MS, MODELS, SYMBOLS, encoded, outcomes
 from benchmarks.evidence_peers import Plain, River
-from deployments.tracker.judged import Judged
+from deployments.tracker.outcome_fold import OutcomeFold
 from models.task import INTERVAL_LEVELS
 from routing.evidence.rules import EvidenceRules
 
@@ -19,7 +19,7 @@ RECORDS = 600
 
 def test_the_tracker_folds_every_made_outcome() -> None:
     """None is skipped, each record counts once per model, and every market comes at every close."""
-    judged = Judged(EvidenceRules())
+    judged = OutcomeFold(EvidenceRules())
     judged.take_all(encoded(outcomes(Random(1)), 0, RECORDS))
 
     assert (judged.skipped, judged.fold.outcomes) == (0, RECORDS * len(MODELS))
@@ -31,7 +31,7 @@ def test_the_tracker_folds_every_made_outcome() -> None:
 
 def test_records_go_on_where_the_last_block_ended() -> None:
     """Offsets without a gap: the fold leaves out what lies before its cursor."""
-    made, judged = outcomes(Random(1)), Judged(EvidenceRules())
+    made, judged = outcomes(Random(1)), OutcomeFold(EvidenceRules())
     for first in (0, 100):
         judged.take_all(encoded(made, first, 100))
 

@@ -165,12 +165,24 @@ async def test_what_retention_or_the_ring_has_taken_is_told() -> None:
     log = SignalLog()
     log.claim()
     places = [log.signal(sequence) for sequence in range(1, MARK_EVERY * (MARKS_KEPT + 2), MARK_EVERY)]
-    ring = await read(log, 0, limit=1)
+    ring = await read(log, 0, limit=1, max_scan=2)
     assert (sequences(ring), ring.complete) == ([2 * MARK_EVERY + 1], False)
 
     log.expire_before(places[-2])
     kept = await read(log, 0, limit=1)
     assert (sequences(kept), kept.complete) == ([MARK_EVERY * MARKS_KEPT + 1], False)
+
+
+async def test_a_first_mark_that_was_never_written_hides_nothing() -> None:
+    """Who should have written it died; the log is short enough to be read from its beginning."""
+    log = SignalLog()
+    log.claim()
+    for sequence in range(1, MARK_EVERY * (MARKS_KEPT + 2), MARK_EVERY):
+        log.signal(sequence)
+
+    found = await read(log, 0, limit=3)
+
+    assert (sequences(found), found.complete) == ([1, MARK_EVERY + 1, 2 * MARK_EVERY + 1], True)
 
 
 async def test_a_user_of_the_same_name_in_another_tenant_sees_nothing() -> None:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from random import Random
 
 from deployments.tracker.config import JudgingConfig
-from deployments.tracker.judged import Judged
+from deployments.tracker.outcome_fold import OutcomeFold
 from deployments.tracker.worker import TrackerWorker
 from messaging.memory import MemoryBus, MemoryLog
 from messaging.ports import Record
@@ -109,11 +109,11 @@ async def market(log: MemoryLog, bars: int) -> Forecasters:
     return forecasters
 
 
-def read(log: MemoryLog) -> tuple[Judged, list[Outcome]]:
+def read(log: MemoryLog) -> tuple[OutcomeFold, list[Outcome]]:
     """What a reader that starts now makes of the outcomes: their fold, and those that count."""
     counted: list[Outcome] = []
 
-    class Noting(Judged):
+    class Noting(OutcomeFold):
         def take(self, offset: int, outcome: Outcome) -> None:
             super().take(offset, outcome)
             counted.append(outcome)

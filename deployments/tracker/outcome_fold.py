@@ -19,7 +19,7 @@ from signals.outcomes import TrialSeries
 log = logging.getLogger("ray.serve")
 
 
-class Judged:
+class OutcomeFold:
     """The fold of the log from its first record on. What a fenced writer appended does not count."""
 
     def __init__(self, rules: EvidenceRules) -> None:
