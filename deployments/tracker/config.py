@@ -13,10 +13,13 @@ from routing.evidence.rules import EvidenceRules
 
 
 class JudgingConfig(Frozen):
-    """`control` is the model that skill is measured against. Evidence is written every `publish_s`."""
+    """`control` is the model that skill is measured against. Predictions are read every `read_s`, and not at
+    the very append that a fan-out waits for; evidence is written every `publish_s`.
+    """
 
     rules: EvidenceRules = EvidenceRules()
     control: ModelName = "naive"
+    read_s: Annotated[float, Field(gt=0)] = 0.5
     publish_s: Annotated[float, Field(gt=0)] = 1.0
 
 

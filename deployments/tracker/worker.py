@@ -27,6 +27,8 @@ from models.metrics import Meter
 from signals.outcomes import Resolver, Unjudged
 
 _WAIT_S: Final = 1.0
+_MANY: Final = 100
+"""Records at once that say that more wait."""
 _AT_ONCE: Final = 8
 """Models whose evidence is made without a pause."""
 
@@ -89,6 +91,8 @@ class TrackerWorker:
             while True:
                 records = await tail.batch(max_wait_s=_WAIT_S)
                 await self._append(lease, _outcomes(intakes, records, lease.epoch))
+                if len(records) < _MANY:
+                    await asyncio.sleep(self._config.read_s)
         finally:
             await tail.close()
 

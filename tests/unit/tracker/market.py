@@ -26,7 +26,7 @@ from tests.unit.signals.records import BAR_MS, CLOSE_MS, LINEAGE, forecast, pred
 
 SPREAD = Spread(scale=1e-4, multipliers=tuple(0.5 + index / 2 for index in range(len(INTERVAL_LEVELS))))
 SYMBOLS = ("EURUSD", "NZDUSD")
-CONFIG = JudgingConfig(rules=EvidenceRules(window_least=20), publish_s=0.02)
+CONFIG = JudgingConfig(rules=EvidenceRules(window_least=20), read_s=0.005, publish_s=0.02)
 HORIZON = 6
 
 
