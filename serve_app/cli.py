@@ -6,6 +6,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from models.errors import HubError
 from serve_app.commands import ask, experiment, halts, ledger, models, recordings, run, streams, topics
@@ -41,7 +42,8 @@ def main() -> None:
     try:
         app()
     except HubError as error:
-        Console(stderr=True).print(f"[bold red]{error.code}[/]: {error.message}", highlight=False)
+        told = Text.assemble((error.code, "bold red"), f": {error.message}")  # no markup: a message is text
+        Console(stderr=True).print(told, highlight=False)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
