@@ -27,6 +27,7 @@ from messaging.topics import (
     SIGNALS,
     SIGNALS_DLQ,
     SUBSCRIPTIONS,
+    TENANTS,
     TOPICS,
     TRACKER,
     USER_EVENTS,
@@ -68,13 +69,23 @@ class Access:
 
 _EVENTS: Final = (EVENT_MARKS, *USER_EVENTS)
 
-Room = Literal["gateway", "registry", "pool", "forecaster", "fanout", "tracker", "stream"]
+Room = Literal["gateway", "registry", "pool", "forecaster", "fanout", "tracker", "stream", "control"]
 
 ROOMS: Final[dict[Room, Access]] = {
     "gateway": Access(
         "hub-gateway",
         "the HTTP API",
-        reads=(MODELS, EVIDENCE, PREDICTIONS, SUBSCRIPTIONS, SIGNALS, SIGNAL_STATE, CONTROL, *_EVENTS),
+        reads=(
+            MODELS,
+            EVIDENCE,
+            PREDICTIONS,
+            SUBSCRIPTIONS,
+            SIGNALS,
+            SIGNAL_STATE,
+            TENANTS,
+            CONTROL,
+            *_EVENTS,
+        ),
         owns=(SUBSCRIPTIONS, DECISIONS, CONTROL, *_EVENTS),
         market=MarketAccess(publishes=(HALT_SUBJECT,), hears=(HALT_SUBJECT,), follows=(BARS_STREAM,)),
     ),
@@ -113,7 +124,14 @@ ROOMS: Final[dict[Room, Access]] = {
         owns=(OUTCOMES, EVIDENCE),
         group=TRACKER.name,
     ),
-    "stream": Access("hub-stream", "signals to sockets", reads=(SIGNALS, SIGNAL_STATE)),
+    "stream": Access("hub-stream", "signals to sockets", reads=(SIGNALS, SIGNAL_STATE, TENANTS)),
+    "control": Access(
+        "hub-control-plane",
+        "tenants, people, config; what they use and what is kept of users",
+        reads=(TENANTS, SUBSCRIPTIONS, SIGNALS, DECISIONS, CONTROL, *_EVENTS),
+        owns=(TENANTS, SUBSCRIPTIONS, CONTROL, *_EVENTS),
+        market=MarketAccess(publishes=(HALT_SUBJECT,), hears=(HALT_SUBJECT,)),
+    ),
 }
 """The rooms of the hub that talk to a broker, by the name that `principals` has in the settings."""
 

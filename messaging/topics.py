@@ -92,6 +92,10 @@ EVENT_MARKS: Final = Topic(
 OUTCOMES: Final = Topic("hub.outcomes", 1, _kept(90), "symbol")
 """One partition: what is folded from it has one position, whoever folds it."""
 EVIDENCE: Final = Topic("hub.evidence", 1, _compacted(segment_mib=8), "model@version")
+TENANTS: Final = Topic(
+    "hub.tenants", 1, _compacted(segment_mib=8), "kind, id: tenants, users, sessions, keys, config"
+)
+"""What every process must know to let somebody in. The record of it is PostgreSQL's."""
 CONTROL: Final = Topic("hub.control", 1, _compacted(segment_mib=1), "scope, id of a halt")
 
 USER_AUTH: Final = Topic("user.auth", 24, _kept(90), "user_id")
@@ -133,6 +137,7 @@ TOPICS: Final = (
     EVENT_MARKS,
     OUTCOMES,
     EVIDENCE,
+    TENANTS,
     CONTROL,
     *USER_EVENTS,
 )

@@ -7,6 +7,8 @@ HubError
 |   +-- Malformed                 the body is not what its content type says
 +-- AccessError
 |   +-- Unauthenticated | Forbidden | NotFound | MethodNotAllowed | RateLimited
+|   +-- Conflict                  it exists already, or is not what the caller thinks it is
+|   +-- QuotaExceeded             the tenant has used up what its tier allows
 +-- RoutingError                  no answer that keeps the promise
 |   +-- NoModelMatches            a requirement removed every model: the error names it and the best available
 |   +-- NothingFeasible           models match, none can answer before the deadline
@@ -25,6 +27,7 @@ HubError
 |   +-- BrokerUnavailable         no answer in time, or none that helps
 |   |   +-- AccessDenied          the broker does not let this principal ask that
 +-- StoreUnavailable              what may be lost is away for now; nobody waited for it
++-- DatabaseAway                  what must not be lost cannot be reached
 +-- AlreadyRecording              one recording at a time
 +-- CardRejected                  a model artefact or its card failed a check
 |   +-- AlreadyRegistered         that version is another artefact
@@ -174,6 +177,21 @@ class MethodNotAllowed(AccessError):
 
     code = "method_not_allowed"
     http_status = 405
+
+
+class Conflict(AccessError):
+    """What was asked does not fit what is there: it exists already, or has changed since it was read."""
+
+    code = "conflict"
+    http_status = 409
+
+
+class QuotaExceeded(AccessError):
+    """The tenant has used up what it may have at a time; `details` name the resource and the limit."""
+
+    code = "quota_exceeded"
+    http_status = 429
+    retryable = True
 
 
 class RateLimited(AccessError):
@@ -335,6 +353,14 @@ class StoreUnavailable(HubError):
     """The fast store did not answer in time; what it keeps may be lost."""
 
     code = "store_unavailable"
+    http_status = 503
+    retryable = True
+
+
+class DatabaseAway(HubError):
+    """PostgreSQL cannot be reached. Nothing happened, unless it went away at the very commit."""
+
+    code = "database_away"
     http_status = 503
     retryable = True
 

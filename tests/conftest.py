@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,9 @@ from models.errors import ConfigError
 from serve_app.servers.apache_kafka import apache_kafka
 from serve_app.servers.bundled import nats, tansu, valkey
 from serve_app.servers.process import ServerProcess
+from storage.postgres.config import PostgresConfig
+from storage.postgres.database import Database
+from tests.support.postgres import PostgresServer, postgres_server
 
 NO_KAFKA = "no Apache Kafka: "
 REQUIRE_KAFKA = "HUB_REQUIRE_KAFKA"
@@ -56,6 +59,28 @@ def tansu_bootstrap(servers_dir: Path) -> Iterator[str]:
     """The bundled broker: Kafka protocol, in memory, no idempotent producers."""
     with _running(tansu(servers_dir)) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def postgres_run(servers_dir: Path) -> Iterator[PostgresServer]:
+    """A PostgreSQL server with a migrated template database."""
+    with postgres_server(servers_dir / "postgres-run") as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_config(postgres_run: PostgresServer) -> Iterator[PostgresConfig]:
+    """A migrated database of the test's own."""
+    with postgres_run.clone() as config:
+        yield config
+
+
+@pytest.fixture
+async def database(postgres_config: PostgresConfig) -> AsyncIterator[Database]:
+    """The hub's way into the test's own database."""
+    opened = Database(postgres_config)
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture(scope="session")

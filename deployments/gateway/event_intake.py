@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, ValidationError
 
-from deployments.gateway.problems import invalid_request
+from deployments.front.handlers import invalid_request
 from models.base import Frozen
 from models.errors import BadValue, Forbidden, TooLarge
 from models.ids import checked_user_id, random_id

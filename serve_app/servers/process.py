@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -32,7 +33,10 @@ class ServerFailed(HubError):
 
 @dataclass(frozen=True)
 class ServerSpec:
-    """What there is to know about one server: its command, its address, its log and when it is ready."""
+    """What there is to know about one server: its command, its address, its log and when it is ready.
+
+    `user` runs it as somebody else, where this process is root. `stop_signal` is what asks it to end.
+    """
 
     name: str
     address: str
@@ -40,6 +44,8 @@ class ServerSpec:
     log: Path
     is_ready: Callable[[], bool]
     environment: Mapping[str, str] = field(default_factory=dict)
+    user: str | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
 
 
 class ServerProcess:
@@ -78,6 +84,8 @@ class ServerProcess:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **self.spec.environment},
                 start_new_session=True,
+                user=self.spec.user,
+                group=self.spec.user and pwd.getpwnam(self.spec.user).pw_gid,
             )
         self._leash = _leash(self._child.pid)
 
@@ -99,7 +107,7 @@ class ServerProcess:
     def ask_to_stop(self) -> None:
         """Send the polite signal and return at once, so that several servers can end side by side."""
         self.thaw()
-        self._signal(signal.SIGTERM)
+        self._signal(self.spec.stop_signal)
 
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
         """Let the server end by itself, and kill it if it has not after the grace time."""

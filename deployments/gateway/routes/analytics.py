@@ -9,7 +9,7 @@ import orjson
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from deployments.gateway.access import Admin
+from deployments.front.access import Admin
 from deployments.gateway.services import Hub
 from models.base import Frozen
 from routing.trials.analytics import MINUTES_KEPT, Breakdown, Breaking, Part

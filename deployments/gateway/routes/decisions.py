@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from deployments.gateway.access import Caller
+from deployments.front.access import Caller
 from deployments.gateway.services import Hub
 from models.outcome import RecordedDecision
 

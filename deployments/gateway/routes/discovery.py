@@ -7,7 +7,7 @@ from typing import Annotated, Final, TypeVar
 
 from fastapi import APIRouter, Query
 
-from deployments.gateway.access import Admin
+from deployments.front.access import Admin
 from messaging.subjects import SUBJECTS, Subject
 from messaging.topics import GROUPS, TOPICS, Group, Topic
 from models.base import Frozen

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from deployments.gateway.access import Caller
+from deployments.front.access import Caller
 from deployments.gateway.event_intake import NewEvent
 from deployments.gateway.event_pages import EventPage
 from deployments.gateway.services import Hub

@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 from fastapi import APIRouter, Depends, Path, Response
 from pydantic import Field
 
-from deployments.gateway.access import Caller
+from deployments.front.access import Caller
 from deployments.gateway.services import Hub, Services
 from models.base import Frozen
 from models.errors import BadValue, Forbidden, NotFound, UnknownStrategy

@@ -8,7 +8,7 @@ from typing import Final
 
 from fastapi import APIRouter, Response
 
-from deployments.gateway.access import Caller
+from deployments.front.access import Caller
 from deployments.gateway.health import CHECK_TIMEOUT_S, HealthReport, TopicsReport
 from deployments.gateway.services import Hub
 from models.errors import MessagingError

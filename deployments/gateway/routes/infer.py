@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query
 
-from deployments.gateway.access import Caller
+from deployments.front.access import Caller
 from deployments.gateway.inputs import tensors_of_inputs
 from deployments.gateway.last_good import GoodAnswer
 from deployments.gateway.markets import Tensors

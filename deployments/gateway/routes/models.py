@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from pydantic import Field
 
-from deployments.gateway.access import Admin, Caller
+from deployments.front.access import Admin, Caller
 from deployments.gateway.services import CatalogueView, Hub, Services
 from models.base import Frozen
 from models.card import ModelCard

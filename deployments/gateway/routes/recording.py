@@ -10,8 +10,8 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from deployments.gateway.access import Admin
-from deployments.gateway.problems import documented
+from deployments.front.access import Admin
+from deployments.front.handlers import documented
 from deployments.gateway.services import Hub
 from deployments.router.recorder import HOUR_S
 from models.base import Frozen

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from deployments.gateway.access import Caller
+from deployments.front.access import Caller
 from deployments.gateway.backfill import SignalExplanation, SignalPage
 from deployments.gateway.services import Hub
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from deployments.gateway.access import Caller
+from deployments.front.access import Caller
 from deployments.gateway.services import Hub, Services
 from deployments.gateway.subscriptions import Address
 from models.base import Frozen

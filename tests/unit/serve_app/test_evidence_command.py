@@ -119,6 +119,13 @@ def test_a_version_is_summed_up(hub: Hub) -> None:
     assert "catalogue version 9, outcomes up to offset 812" in output
 
 
+def test_what_skill_is_measured_against_is_said(hub: Hub) -> None:
+    """By its name, and with the setting that names it; a number alone says nothing."""
+    output = " ".join(said().output.split())
+
+    assert "skill is against the control: naive, unless judging.control names another model" in output
+
+
 def test_where_nothing_is_observed_it_says_when_to_expect_it(hub: Hub) -> None:
     """Of the second version nothing is known: no plot, and a horizon of one minute."""
     parts = said().output.split("ridge@2 is")

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
-from deployments.gateway.pipeline import PRINCIPAL
+from deployments.front.pipeline import PRINCIPAL
 from models.errors import Forbidden
 from models.principal import Principal
 

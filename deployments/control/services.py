@@ -1,0 +1,47 @@
+"""Everything the control plane works with, handed in from outside: real in `opening.py`, as in tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from deployments.control.changes import Changes
+from deployments.control.refusals import Refusals
+from deployments.control.tenants import TenantDesk
+from deployments.front.limits import RateLimiter
+from deployments.front.tokens import TokenVerifier
+from models.metrics import Meter
+from storage.postgres.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlServices:
+    """What the routes and the pipeline use. `clock` is wall time in ns, `monotonic` in seconds."""
+
+    database: Database
+    changes: Changes
+    refusals: Refusals
+    tenants: TenantDesk
+    tokens: TokenVerifier
+    limiter: RateLimiter
+    meter: Meter
+    clock: Callable[[], int]
+    monotonic: Callable[[], float]
+    rng: Random = field(repr=False)
+    public_docs: bool = False
+    max_body_bytes: int = 1 << 20
+    body_timeout_s: float = 10.0
+
+
+async def services_of(request: Request) -> ControlServices:
+    """The services the running app was made with."""
+    services: ControlServices = request.app.state.services
+    return services
+
+
+Control = Annotated[ControlServices, Depends(services_of)]

@@ -1,0 +1,74 @@
+"""A process's own copy of `hub.tenants`, kept up to date closely: a suspension holds within a second.
+
+The control plane is never asked. While it, or the broker, is away the copy goes on serving and grows older.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from random import Random
+from typing import Final, NoReturn
+
+from deployments.front.tenants_fold import TenantsFold
+from messaging.ports import EventBus
+from messaging.topics import TENANTS
+from models.errors import MessagingError
+
+_LOG: Final = logging.getLogger("ray.serve")
+_WAIT_S: Final = 0.2
+_RETRY_S: Final = 0.5
+
+
+class TenantsTail:
+    """Follows the log from its first record. Run `run` as a task; read `fold` at any time."""
+
+    def __init__(self, bus: EventBus, *, clock: Callable[[], int], rng: Random) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._rng = rng
+        self._position: int | None = None
+        self._heard_ns: int | None = None
+        self._moved = asyncio.Event()
+        self.fold = TenantsFold()
+        self.complete = asyncio.Event()
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the broker last answered a read; infinite before the first."""
+        return float("inf") if self._heard_ns is None else (self._clock() - self._heard_ns) / 1e9
+
+    async def run(self) -> NoReturn:
+        """Follow until cancelled, through every outage of the broker."""
+        while True:
+            try:
+                await self._follow()
+            except MessagingError as error:
+                _LOG.warning("the copy of hub.tenants is %.0f s old: %s", self.age_s, error.message)
+                await asyncio.sleep(_RETRY_S * (0.5 + self._rng.random()))
+
+    async def reach(self, offset: int, *, within_s: float) -> bool:
+        """Wait until the record at this offset is folded, but not longer; whether it is."""
+        try:
+            async with asyncio.timeout(within_s):
+                while (self._position or 0) <= offset:
+                    self._moved.clear()
+                    await self._moved.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _follow(self) -> NoReturn:
+        first, end = await self._bus.bounds(TENANTS.name, 0)
+        tail = await self._bus.tail(TENANTS.name, {0: first if self._position is None else self._position})
+        try:
+            while True:
+                records = await tail.batch(max_wait_s=_WAIT_S)
+                self.fold.take_all(records)
+                self._position, self._heard_ns = tail.position(0), self._clock()
+                self._moved.set()
+                if self._position >= end:
+                    self.complete.set()
+        finally:
+            await tail.close()
