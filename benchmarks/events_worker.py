@@ -159,7 +159,7 @@ def users() -> list[Principal]:
             user_id=f"user-{number}",
             tenant_id=f"tenant-{number % TENANTS}",
             tier=Tier.PRO,
-            roles=frozenset(),
+            roles=frozenset({"tenant:trader"}),
             entitled_until_ns=2**62,
         )
         for number in range(USERS)

@@ -25,7 +25,7 @@ from benchmarks.broker import broker
 from benchmarks.child import Child, child
 from benchmarks.fanout_peers import PARTITIONS, TOPIC, installed
 from benchmarks.harness import Benchmark, Report, VoidRunError, middle, percentile, spread
-from deployments.gateway.subscriptions import SubscriptionWriter
+from deployments.front.subscriptions import SubscriptionWriter
 from messaging.config import KafkaConfig
 from messaging.connect import open_bus
 from messaging.ports import EventBus, Producer, Record

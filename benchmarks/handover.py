@@ -31,7 +31,7 @@ from benchmarks.broker import broker
 from benchmarks.child import Child, child
 from benchmarks.handover_worker import SESSIONS_MS, source, target
 from benchmarks.harness import Benchmark, Report, middle
-from deployments.gateway.subscriptions import SubscriptionWriter
+from deployments.front.subscriptions import SubscriptionWriter
 from messaging.config import KafkaConfig
 from messaging.connect import open_bus
 from messaging.ports import EventBus, LogRecord, Producer, Record

@@ -21,7 +21,7 @@ from typing import Final
 
 from benchmarks.harness import Benchmark, Report, VoidRunError
 from benchmarks.resident import Resident
-from deployments.gateway.subscriptions import SubscriptionWriter
+from deployments.front.subscriptions import SubscriptionWriter
 from messaging.connect import open_bus, open_feed
 from models.task import WINDOW
 from serve_app.demo.scene import DemoOptions, Scene
@@ -30,6 +30,7 @@ from serve_app.launch import local_settings, topics_ready
 from serve_app.local_stack import LocalStack
 from serve_app.playback import Progress, history, play, seed_history
 from serve_app.settings import HubSettings
+from tests.support.demo_users import made_up_users
 
 MINUTES: Final = float(os.environ.get("SOAK_MINUTES", "10"))
 USERS: Final = 1_000
@@ -68,7 +69,9 @@ async def _seed(settings: HubSettings, scene: Scene) -> None:
         stack.push_async_callback(feed.close)
         await seed_history(feed, history(scene.files, scene.plan), keep=WINDOW + 1)
         until_ns = time.time_ns() + _DAY_NS
-        await SubscriptionWriter(bus).put_many(scene.subscriptions(USERS, entitled_until_ns=until_ns))
+        await SubscriptionWriter(bus).put_many(
+            scene.subscriptions(made_up_users(USERS), entitled_until_ns=until_ns)
+        )
 
 
 async def _play(settings: HubSettings, scene: Scene) -> Resident:

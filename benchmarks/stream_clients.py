@@ -174,7 +174,7 @@ def _token(user: str, secret: str) -> str:
         user_id=user,
         tenant_id=TENANT,
         tier=Tier.SERVICE,
-        roles=frozenset(),
+        roles=frozenset({"tenant:trader"}),
         entitled_until_ns=(now_s + _YEAR_S) * 10**9,
     )
     return mint(principal, LocalTokens(secret=SecretRef(file=secret)), now_s=now_s, ttl_s=86_400)

@@ -24,7 +24,7 @@ from benchmarks.child import child
 from benchmarks.harness import Benchmark, Report, VoidRunError, middle, percentile, spread
 from benchmarks.kafka_only import PREDICTIONS, SIGNALS
 from benchmarks.recorded import RecordedSlot, latest, recorded_slots, stage_medians_ms
-from deployments.gateway.subscriptions import SubscriptionWriter
+from deployments.front.subscriptions import SubscriptionWriter
 from messaging import topics
 from messaging.connect import open_bus, open_feed
 from models.principal import Tier

@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from messaging.subjects import ALL_BARS, ALL_TICKS, BARS_STREAM, CLOCK_SUBJECT, HALT_SUBJECT, TICKS_STREAM
 from messaging.topics import (
+    AUDIT_HEADS,
     CONTROL,
     DECISIONS,
     EVENT_MARKS,
@@ -27,9 +28,11 @@ from messaging.topics import (
     SIGNALS,
     SIGNALS_DLQ,
     SUBSCRIPTIONS,
+    TENANT_EVENTS,
     TENANTS,
     TOPICS,
     TRACKER,
+    USAGE,
     USER_EVENTS,
     Topic,
 )
@@ -86,7 +89,7 @@ ROOMS: Final[dict[Room, Access]] = {
             CONTROL,
             *_EVENTS,
         ),
-        owns=(SUBSCRIPTIONS, DECISIONS, CONTROL, *_EVENTS),
+        owns=(SUBSCRIPTIONS, DECISIONS, USAGE, CONTROL, *_EVENTS),
         market=MarketAccess(publishes=(HALT_SUBJECT,), hears=(HALT_SUBJECT,), follows=(BARS_STREAM,)),
     ),
     "registry": Access(
@@ -124,12 +127,14 @@ ROOMS: Final[dict[Room, Access]] = {
         owns=(OUTCOMES, EVIDENCE),
         group=TRACKER.name,
     ),
-    "stream": Access("hub-stream", "signals to sockets", reads=(SIGNALS, SIGNAL_STATE, TENANTS)),
+    "stream": Access(
+        "hub-stream", "signals to sockets", reads=(SIGNALS, SIGNAL_STATE, TENANTS), owns=(USAGE,)
+    ),
     "control": Access(
         "hub-control-plane",
         "tenants, people, config; what they use and what is kept of users",
-        reads=(TENANTS, SUBSCRIPTIONS, SIGNALS, DECISIONS, CONTROL, *_EVENTS),
-        owns=(TENANTS, SUBSCRIPTIONS, CONTROL, *_EVENTS),
+        reads=(TENANTS, AUDIT_HEADS, USAGE, SUBSCRIPTIONS, SIGNALS, DECISIONS, CONTROL, *_EVENTS),
+        owns=(TENANTS, AUDIT_HEADS, USAGE, TENANT_EVENTS, SUBSCRIPTIONS, CONTROL, *_EVENTS),
         market=MarketAccess(publishes=(HALT_SUBJECT,), hears=(HALT_SUBJECT,)),
     ),
 }
@@ -144,7 +149,9 @@ OPERATOR: Final = Access(
     market=MarketAccess(publishes=(HALT_SUBJECT,), hears=(HALT_SUBJECT,)),
 )
 AUDITOR: Final = Access(
-    "hub-auditor", "draws up the ledger", reads=(SIGNALS, SIGNAL_STATE, PREDICTIONS, SUBSCRIPTIONS)
+    "hub-auditor",
+    "draws up the ledger, and checks the audit logs",
+    reads=(SIGNALS, SIGNAL_STATE, PREDICTIONS, SUBSCRIPTIONS, AUDIT_HEADS),
 )
 READER: Final = Access(
     "hub-reader",

@@ -96,6 +96,12 @@ TENANTS: Final = Topic(
     "hub.tenants", 1, _compacted(segment_mib=8), "kind, id: tenants, users, sessions, keys, config"
 )
 """What every process must know to let somebody in. The record of it is PostgreSQL's."""
+AUDIT_HEADS: Final = Topic("hub.audit_heads", 1, _kept(None), "tenant_id")
+"""Signed: what the audit logs in PostgreSQL must still hold, whoever has been at them."""
+USAGE: Final = Topic("hub.usage", 1, _kept(90), "source: one start of one process")
+"""One partition: a process's reports stay in their order, and what is counted has one position."""
+TENANT_EVENTS: Final = Topic("hub.tenant_events", 1, _kept(365), "tenant_id")
+"""What tenants are told: limits that near, subscriptions that are not kept. For billing, mail, dashboards."""
 CONTROL: Final = Topic("hub.control", 1, _compacted(segment_mib=1), "scope, id of a halt")
 
 USER_AUTH: Final = Topic("user.auth", 24, _kept(90), "user_id")
@@ -138,6 +144,9 @@ TOPICS: Final = (
     OUTCOMES,
     EVIDENCE,
     TENANTS,
+    AUDIT_HEADS,
+    USAGE,
+    TENANT_EVENTS,
     CONTROL,
     *USER_EVENTS,
 )

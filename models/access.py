@@ -24,6 +24,7 @@ class Permission(StrEnum):
     HALTS_WRITE = "halts:write"
     HUB_READ = "hub:read"
     TENANTS_ALL = "tenants:all"
+    TENANTS_CREATE = "tenants:create"
     TENANT_READ = "tenant:read"
     TENANT_WRITE = "tenant:write"
     TENANT_TIER = "tenant:tier"

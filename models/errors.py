@@ -7,6 +7,8 @@ HubError
 |   +-- Malformed                 the body is not what its content type says
 +-- AccessError
 |   +-- Unauthenticated | Forbidden | NotFound | MethodNotAllowed | RateLimited
+|   +-- LoginRefused              an Unauthenticated: who says so cannot log in like this
+|   +-- TenantSuspended           a Forbidden: nobody of the tenant gets in
 |   +-- Conflict                  it exists already, or is not what the caller thinks it is
 |   +-- QuotaExceeded             the tenant has used up what its tier allows
 +-- RoutingError                  no answer that keeps the promise
@@ -159,10 +161,22 @@ class Unauthenticated(AccessError):
     http_status = 401
 
 
+class LoginRefused(Unauthenticated):
+    """Tenant, login and password do not belong together; the body never says which of them is wrong."""
+
+    code = "login_refused"
+
+
 class Forbidden(AccessError):
     """The token verifies, but lacks the role."""
 
     code = "forbidden"
+
+
+class TenantSuspended(Forbidden):
+    """The token is good, but its tenant is suspended; the platform's people can say why."""
+
+    code = "tenant_suspended"
 
 
 class NotFound(AccessError):

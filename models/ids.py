@@ -16,7 +16,8 @@ from models.errors import BadValue
 
 NAMESPACE: Final = UUID("6f1d8a52-63c5-4f43-9a4c-1df1a3c2b7e0")
 _SEPARATOR: Final = "\x1f"
-_USER_ID: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")
+USER_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$"
+_USER_ID: Final = re.compile(USER_ID_PATTERN)
 _SYMBOL: Final = re.compile(r"^[A-Z0-9]{3,20}$")
 
 

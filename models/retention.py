@@ -7,7 +7,7 @@ the earliest; that something keeps it until then, unaltered, is the archive's bu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -67,6 +67,15 @@ class RetentionRule(Frozen):
         begun = date(event.year + 1, 1, 1) if self.starts is ClockStart.YEAR_END else event
         due = years_later(begun, self.years)
         return max(due, *holds) if holds and self.extensions else due
+
+    def expired_on(self, today: date, *, holds: Sequence[date] = ()) -> date | None:
+        """The last day of which a record may be deleted today; None while something is to be kept longer."""
+        if self.extensions and any(hold > today for hold in holds):
+            return None
+        day = date(today.year - self.years, 12, 31)
+        while self.delete_from(day) > today:
+            day -= timedelta(days=1)
+        return day
 
 
 class RetentionPolicy(Frozen):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import time
-from typing import Annotated, Self
+from typing import Annotated, Final, Literal, Self
 
 import orjson
 from pydantic import Field, model_validator
@@ -11,6 +11,9 @@ from pydantic import Field, model_validator
 from models.base import Frozen
 from models.principal import Tier
 from models.strategy import Symbol
+
+ENTITLEMENT_MARK: Final = "~entitlement"
+"""Stands in a key of `user.subscriptions` where a subscription's has account, strategy and symbol."""
 
 
 class QuietHours(Frozen):
@@ -66,6 +69,31 @@ class Subscription(Frozen):
     def key(self) -> bytes:
         """The compaction key: one record per (user, account, strategy, symbol)."""
         return subscription_key(self.user_id, self.account_id, self.strategy, self.symbol)
+
+
+class Entitlement(Frozen):
+    """Tier and end of all that a user receives, as the tenant's are: wins over what the user's subscriptions
+    say, whichever was written later. In the same topic and partition as those, by the control plane alone.
+
+    Of two the higher `version`, the tenant's, wins. It holds for subscriptions of the same tenant alone; a
+    tombstone ends it, and the subscriptions count by themselves again.
+    """
+
+    schema_: Literal["hub.entitlement/1"] = Field("hub.entitlement/1", alias="schema")
+    tenant_id: str
+    user_id: str
+    tier: Tier
+    entitled_until_ns: int
+    version: int
+
+    def key(self) -> bytes:
+        """The compaction key: one record per user."""
+        return entitlement_key(self.user_id)
+
+
+def entitlement_key(user_id: str) -> bytes:
+    """Two parts, where a subscription's key has four."""
+    return orjson.dumps([user_id, ENTITLEMENT_MARK])
 
 
 def subscription_key(user_id: str, account_id: str, strategy: str, symbol: str) -> bytes:

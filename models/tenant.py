@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
 import orjson
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from models.base import Frozen
+from models.people import NewUser, User
 from models.principal import Tier
 
 PLATFORM_TENANT: Final = "platform"
 """The tenant whose people run the hub. It always exists, is never suspended and never deleted."""
 
 TenantId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+EntitledUntil = Annotated[int, Field(ge=0, le=9_000_000_000 * 10**9)]
 DisplayName = Annotated[str, StringConstraints(min_length=1, max_length=120, strip_whitespace=True)]
+
+
+def _names_shared(config: dict[str, Any]) -> dict[str, Any]:
+    return {sys.intern(name): value for name, value in config.items()}
+
+
+OwnConfig = Annotated[dict[str, Any], AfterValidator(_names_shared)]
+"""A layer by dotted name. All records share one object a name: a process keeps thousands of them."""
 
 
 class TenantStatus(StrEnum):
@@ -39,6 +50,33 @@ class Tenant(Frozen):
     version: int
 
 
+class NewTenant(Frozen):
+    """What is needed to make a tenant. An owner without a password is sent an invitation instead."""
+
+    tenant_id: TenantId
+    name: DisplayName
+    tier: Tier = Tier.FREE
+    owner: NewUser
+    entitled_until_ns: EntitledUntil | None = None
+    template: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")] | None = None
+
+
+class TenantChange(Frozen):
+    """What is to change of a tenant; what is not named stays."""
+
+    name: DisplayName | None = None
+    tier: Tier | None = None
+    entitled_until_ns: EntitledUntil | None = None
+
+
+class Provisioned(Frozen):
+    """A new tenant, and its owner or the token of the owner's invitation, which is shown this once."""
+
+    tenant: Tenant
+    owner: User | None = None
+    invitation: str | None = None
+
+
 class TenantRecord(Frozen):
     """What every process must know of a tenant; value of `hub.tenants` under `tenant_key`.
 
@@ -51,7 +89,7 @@ class TenantRecord(Frozen):
     status: TenantStatus
     entitled_until_ns: int
     version: int
-    config: dict[str, Any] = Field(default_factory=dict)
+    config: OwnConfig = Field(default_factory=dict)
     config_version: int = 0
 
 
@@ -67,7 +105,7 @@ class UserRecord(Frozen):
     roles: tuple[str, ...] = ()
     not_before_ns: int = 0
     version: int = 0
-    config: dict[str, Any] = Field(default_factory=dict)
+    config: OwnConfig = Field(default_factory=dict)
     config_version: int = 0
 
 
@@ -123,6 +161,19 @@ class Kind(StrEnum):
     API_KEY = "api_key"
     SIGNING_KEY = "signing_key"
     PLATFORM_CONFIG = "platform_config"
+
+
+class Duty(StrEnum):
+    """What is owed to the world outside the database after a change of a tenant: done at least once, from
+    what the database says when it is done, so that doing it again does no harm.
+
+    `halt`: whether the tenant's signals are stopped. `entitlement`: tier and end of what its users receive.
+    `farewell`: what a deleted tenant leaves in `user.subscriptions`.
+    """
+
+    HALT = "halt"
+    ENTITLEMENT = "entitlement"
+    FAREWELL = "farewell"
 
 
 RECORDS: Final[dict[Kind, type[TenantsRecord]]] = {

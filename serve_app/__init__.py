@@ -9,8 +9,10 @@ Read on in `wiring.py` (which rooms there are and what each gets), then in the r
     deployments/forecaster   ticks -> bars -> windows -> routed inference -> predictions
     deployments/fanout       predictions x subscriptions -> each user's signals
     deployments/stream       each user's signals -> WebSocket: an application of its own, `stream`
+    deployments/control      tenants, people, config, quotas, audit: an application of its own, `control`
 
-Importing this package starts nothing and reads nothing: `app` and `stream` are made when first asked for.
+Importing this package starts nothing and reads nothing: `app`, `stream` and `control` are made when first
+asked for.
 """
 
 # No `from __future__ import annotations`: Serve parses the arguments of `build` by the class it finds in the
@@ -58,6 +60,13 @@ def build_stream(args: HubArgs) -> "Application":
     return build_hub_stream(_settings(args))
 
 
+def build_control(args: HubArgs) -> "Application":
+    """The control plane, to be deployed at `/api/v1/control` beside the hub, from the same settings."""
+    from serve_app.wiring import build_hub_control  # noqa: PLC0415
+
+    return build_hub_control(_settings(args))
+
+
 def _settings(args: HubArgs) -> "HubSettings":
     from pathlib import Path  # noqa: PLC0415
 
@@ -78,9 +87,11 @@ def _overrides(args: HubArgs) -> dict[str, Any]:
 
 
 def __getattr__(name: str) -> "Application":
-    """`app` and `stream`, for `serve run serve_app:app` and `serve build`: the hub of `config/hub.yaml`."""
+    """`app`, `stream` and `control`, for `serve run serve_app:app`: the hub of `config/hub.yaml`."""
     if name == "app":
         return build(HubArgs())
     if name == "stream":
         return build_stream(HubArgs())
+    if name == "control":
+        return build_control(HubArgs())
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,6 +6,7 @@ import time
 from typing import Final
 
 from deployments.front.tokens import LocalTokens, mint
+from models.access import Role
 from models.errors import ConfigError
 from models.ids import checked_user_id
 from models.principal import Principal, Tier
@@ -18,12 +19,12 @@ DAY_S: Final = 86_400
 def principal_of(
     user: str, *, tenant: str, tier: Tier, admin: bool = False, entitled_s: int = 30 * DAY_S
 ) -> Principal:
-    """A principal for local tokens, entitled from now on."""
+    """A principal for local tokens, entitled from now on: a trader, or an admin of the platform."""
     return Principal(
         user_id=checked_user_id(user),
         tenant_id=tenant,
         tier=tier,
-        roles=frozenset({"admin"} if admin else ()),
+        roles=frozenset({Role.ADMIN if admin else Role.TRADER}),
         entitled_until_ns=time.time_ns() + entitled_s * 1_000_000_000,
     )
 

@@ -9,7 +9,26 @@ from rich.console import Console
 from rich.text import Text
 
 from models.errors import HubError
-from serve_app.commands import ask, experiment, halts, ledger, models, recordings, run, streams, topics
+from serve_app.commands import (
+    ask,
+    audit,
+    config,
+    database,
+    experiment,
+    halts,
+    keys,
+    ledger,
+    login,
+    models,
+    recordings,
+    run,
+    streams,
+    tenants,
+    topics,
+    usage,
+    user_data,
+    users,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,9 +51,19 @@ app.command()(halts.halt)
 app.command()(halts.resume)
 app.command()(halts.halts)
 app.command()(ask.token)
+app.command()(user_data.data)
 app.add_typer(models.app, name="models")
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(topics.app, name="topics")
+app.command()(login.login)
+app.command()(login.logout)
+app.add_typer(keys.app, name="keys")
+app.add_typer(tenants.app, name="tenants")
+app.add_typer(users.app, name="users")
+app.add_typer(database.app, name="database")
+app.add_typer(audit.app, name="audit")
+app.add_typer(usage.app, name="usage")
+app.add_typer(config.app, name="config")
 
 
 def main() -> None:

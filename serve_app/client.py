@@ -20,8 +20,8 @@ class Refused(HubError):
 class HubClient:
     """Sends one caller's requests; every answer that is not 2xx becomes Refused with the hub's own words."""
 
-    def __init__(self, url: str, token: str, *, transport: httpx2.BaseTransport | None = None) -> None:
-        headers = {"authorization": f"Bearer {token}"}
+    def __init__(self, url: str, token: str | None, *, transport: httpx2.BaseTransport | None = None) -> None:
+        headers = {"authorization": f"Bearer {token}"} if token else {}
         self._http = httpx2.Client(base_url=url, headers=headers, timeout=30.0, transport=transport)
 
     def __enter__(self) -> Self:

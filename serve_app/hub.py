@@ -23,7 +23,16 @@ from ray.serve.schema import LoggingConfig
 from models.errors import BrokerUnavailable
 from serve_app.interrupts import interrupts_deferred
 from serve_app.settings import HubSettings
-from serve_app.wiring import APP, STREAM_APP, STREAM_ROUTE, build_hub, build_hub_stream
+from serve_app.wiring import (
+    APP,
+    CONTROL_APP,
+    CONTROL_ROUTE,
+    STREAM_APP,
+    STREAM_ROUTE,
+    build_hub,
+    build_hub_control,
+    build_hub_stream,
+)
 
 _START_TIMEOUT_S: Final = 180.0
 _OWNERS_TIMEOUT_S: Final = 120.0
@@ -127,7 +136,14 @@ class LocalHub:
             route_prefix=STREAM_ROUTE,
             logging_config=quiet,
         )
-        return [hub, stream]
+        return [hub, stream, *self._control(quiet)]
+
+    def _control(self, quiet: LoggingConfig) -> list[RunTarget]:
+        """The control plane, where the settings name one."""
+        if self._settings.control is None:
+            return []
+        app = build_hub_control(self._settings)
+        return [RunTarget(app, name=CONTROL_APP, route_prefix=CONTROL_ROUTE, logging_config=quiet)]
 
 
 def _run(targets: list[RunTarget], failure: list[BaseException]) -> None:
@@ -157,7 +173,7 @@ def _silent() -> Iterator[None]:
 def _missing() -> str:
     """Deployments that are not healthy yet, by name."""
     found = serve.status().applications
-    apps = [found[name] for name in (APP, STREAM_APP) if name in found]
+    apps = [found[name] for name in (APP, STREAM_APP, CONTROL_APP) if name in found]
     if not apps:
         return "the applications"
     deployments = {name: one for app in apps for name, one in app.deployments.items()}

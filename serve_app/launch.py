@@ -18,6 +18,7 @@ from messaging.topics import check_topics, create_topics
 from models.errors import TopicMismatch
 from models.secret import SecretRef
 from serve_app.hub import LocalHub
+from serve_app.local_database import local_database
 from serve_app.local_stack import Broker, LocalStack
 from serve_app.runfile import RunningHub, forget, remember
 from serve_app.settings import HubSettings, load_settings
@@ -66,6 +67,7 @@ def local_settings(
         "redis": {"url": ends.redis},
         "tokens": {"kind": "hs256", "secret": _new_secret(stack.run_dir, "token-secret")},
         "registration": _registration(stack.run_dir),
+        **_tenancy(stack),
     }
     return load_settings(file, **{**local, **overrides})
 
@@ -109,6 +111,20 @@ def _registration(directory: Path) -> dict[str, Any]:
     key = _new_secret(directory, "model-key")
     verify_key = Signer(SecretRef.model_validate(key).resolve()).verify_key
     return {"artefacts": str(directory / "artefacts"), "signing_key": key, "verify_key": verify_key}
+
+
+def _tenancy(stack: LocalStack) -> dict[str, Any]:
+    """Tenants and people, where the stack has the database for them; the first admin's password is random."""
+    if stack.postgres is None:
+        return {}
+    control = {
+        "sealing_key": _new_secret(stack.run_dir, "sealing-key"),
+        "first_admin": {"login": "admin", "password": _new_secret(stack.run_dir, "admin-password")},
+        "audit": {"key": _new_secret(stack.run_dir, "audit-key"), "vault": str(stack.run_dir / "audit")},
+        "environment": "local",
+    }
+    database = local_database(stack.postgres, stack.run_dir)
+    return {"postgres": database.model_dump(exclude_none=True), "control": control}
 
 
 def _new_secret(directory: Path, name: str) -> dict[str, str | None]:

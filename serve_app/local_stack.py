@@ -1,4 +1,5 @@
-"""Everything the hub talks to, on this machine: a Kafka broker, NATS and Valkey on free loopback ports.
+"""Everything the hub talks to, on this machine, on free loopback ports: a Kafka broker, NATS, Valkey, and
+PostgreSQL where tenants are wanted.
 
 The demo, `hub up --local`, the tests and the benchmarks start one of these, and it ends with them.
 By hand: `python -m serve_app.local_stack --broker kafka` prints the addresses and stays until Ctrl-C.
@@ -20,6 +21,7 @@ from typing import Literal, Self, assert_never
 
 from serve_app.servers.apache_kafka import apache_kafka
 from serve_app.servers.bundled import nats, tansu, valkey
+from serve_app.servers.postgres import postgres
 from serve_app.servers.process import ServerProcess
 
 Broker = Literal["tansu", "kafka"]
@@ -35,7 +37,7 @@ class Endpoints:
 
 
 class LocalStack:
-    """The three servers. A context manager, or call `start` and `stop`: both block, neither needs asyncio.
+    """The servers. A context manager, or call `start` and `stop`: both block, neither needs asyncio.
 
     Logs and data lie in `run_dir`; without one, in a temporary directory that goes when the stack stops.
     A stack starts once; single servers may be killed, frozen and restarted between.
@@ -46,6 +48,7 @@ class LocalStack:
         *,
         broker: Broker = "tansu",
         run_dir: Path | None = None,
+        tenants: bool = False,
         progress: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._temporary = run_dir is None
@@ -55,6 +58,7 @@ class LocalStack:
         self.nats = nats(self.run_dir)
         self.redis = valkey(self.run_dir)
         self.kafka = self._make_broker()
+        self.postgres = postgres(self.run_dir) if tenants else None
 
     @property
     def endpoints(self) -> Endpoints:
@@ -66,9 +70,9 @@ class LocalStack:
         )
 
     @property
-    def servers(self) -> tuple[ServerProcess, ServerProcess, ServerProcess]:
+    def servers(self) -> tuple[ServerProcess, ...]:
         """The broker last: it takes longest to be ready."""
-        return self.nats, self.redis, self.kafka
+        return (self.nats, self.redis, *([self.postgres] if self.postgres else []), self.kafka)
 
     def start(self) -> Endpoints:
         """Start the servers side by side and return when all of them answer.
@@ -126,7 +130,7 @@ def main() -> None:
     options = parser.parse_args()
     with (
         _until_asked_to_end() as asked,
-        LocalStack(broker=options.broker, run_dir=options.run_dir, progress=_say) as stack,
+        LocalStack(broker=options.broker, run_dir=options.run_dir, tenants=True, progress=_say) as stack,
     ):
         for server in stack.servers:
             _say(f"{server.spec.name:<20} {server.address:<16} pid {server.pid}")

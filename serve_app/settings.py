@@ -17,7 +17,9 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from deployments.front.tokens import TokenConfig
+from deployments.control.config import AuditConfig, AuthConfig, FirstAdmin
+from deployments.front.opening import TenancyConfig
+from deployments.front.tokens import IssuedTokens, TokenConfig
 from deployments.pool.config import PoolName
 from deployments.tracker.config import JudgingConfig
 from messaging.config import KafkaConfig, NatsConfig
@@ -27,6 +29,7 @@ from models.card import ModelName
 from models.errors import ConfigError
 from models.secret import SecretRef
 from routing.evidence.lifecycle import LifecyclePolicy
+from storage.postgres.config import PostgresConfig
 from storage.redis_store import RedisConfig
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -65,6 +68,22 @@ class RegistrationSettings(Frozen):
     most_bytes: Annotated[int, Field(gt=0)] = 1 << 30
 
 
+class ControlSettings(Frozen):
+    """The control plane: tenants, people and access. `sealing_key` seals secrets at rest: `openssl rand -hex
+    32`, older keys behind the newest after commas. `first_admin` comes in where there is nobody yet.
+    `environment` names the layer of the config between the global one and the tier's.
+    """
+
+    sealing_key: SecretRef
+    first_admin: FirstAdmin | None = None
+    audit: AuditConfig = AuditConfig()
+    auth: AuthConfig = AuthConfig()
+    retention: str = "config/retention.yaml"
+    templates: str = "config/tenant_templates.yaml"
+    environment: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = "production"
+    replicas: Annotated[int, Field(gt=0)] = 1
+
+
 class RoomSecrets(Frozen):
     """The passwords of one room's principal; its name is the contract's (`messaging.principals.ROOMS`)."""
 
@@ -93,7 +112,10 @@ class HubSettings(BaseSettings):
     nats: NatsConfig
     principals: Mapping[Room, RoomSecrets] = Field(default_factory=dict)
     redis: RedisConfig
+    postgres: PostgresConfig | None = None
+    control: ControlSettings | None = None
     tokens: TokenConfig
+    issuers: tuple[IssuedTokens, ...] = ()
     repository: str
     strategies: str
     profiles: str
@@ -123,6 +145,12 @@ class HubSettings(BaseSettings):
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
 
     @model_validator(mode="after")
+    def _control_has_its_database(self) -> Self:
+        if self.control and not self.postgres:
+            raise ValueError("control needs postgres: tenants and people live there")
+        return self
+
+    @model_validator(mode="after")
     def _every_room_has_its_principal(self) -> Self:
         missing = [room for room in ROOMS if room not in self.principals]
         if self.principals and missing:
@@ -135,6 +163,14 @@ class HubSettings(BaseSettings):
         """Kafka, as this room logs in."""
         secrets = self.principals.get(room)
         return self.kafka.login(ROOMS[room].principal, secrets.kafka) if secrets else self.kafka
+
+    @property
+    def tenancy(self) -> TenancyConfig | None:
+        """What rooms must know of tenants; None for a hub without a control plane."""
+        if self.control is None:
+            return None
+        issuers = (self.control.auth.tokens, *self.issuers)
+        return TenancyConfig(issuers=issuers, environment=self.control.environment)
 
     def nats_of(self, room: Room) -> NatsConfig:
         """NATS, as this room logs in; in production a server with known holes is refused."""

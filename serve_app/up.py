@@ -17,9 +17,11 @@ from messaging.connect import open_feed
 from models.principal import Tier
 from models.strategy import load_strategies
 from models.task import WINDOW
+from models.tenant import PLATFORM_TENANT
 from serve_app.access import local_token, principal_of
 from serve_app.launch import Launched, local_settings, running_hub, topics_ready
 from serve_app.local_stack import Broker, LocalStack
+from serve_app.local_tenants import make_local_tenant
 from serve_app.playback import Plan, Progress, history, play, seed_history
 from serve_app.runfile import recall
 from serve_app.settings import HubSettings, load_settings, read_text
@@ -32,13 +34,19 @@ def run_up(
     """Start, print how to use it, and stay until Ctrl-C."""
     with ExitStack() as stack:
         status = stack.enter_context(console.status("starting"))
-        bundled = stack.enter_context(LocalStack(broker=broker, progress=status.update)) if local else None
+        bundled = (
+            stack.enter_context(LocalStack(broker=broker, tenants=True, progress=status.update))
+            if local
+            else None
+        )
         settings = _settings(bundled, broker, config, overrides)
         for notice in topics_ready(settings, create=local):
             console.print(f"[yellow]{notice}[/]")
         launched = stack.enter_context(
             running_hub(settings, stack=bundled, dashboard=True, progress=status.update)
         )
+        if bundled:
+            make_local_tenant(settings, launched.hub.url)
         status.stop()
         _print_addresses(console, launched)
         while True:
@@ -102,6 +110,12 @@ def _print_addresses(console: Console, launched: Launched) -> None:
         console.print("\nA token for the next day, and a first request:", highlight=False)
         console.print(f"export HUB_TOKEN={local_token(recall(), principal)}", soft_wrap=True, highlight=False)
         console.print(_curl(url), soft_wrap=True, highlight=False)
+    first = launched.settings.control.first_admin if launched.settings.control else None
+    if first:
+        login = f"hub login --tenant {PLATFORM_TENANT} {first.login} --password-file {first.password.file}"
+        console.print(
+            f"\nTenants: log in as the admin of this run with\n{login}", soft_wrap=True, highlight=False
+        )
     console.print("\nFeed it with `hub play`; Ctrl-C ends it.")
 
 

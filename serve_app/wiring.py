@@ -10,11 +10,15 @@ from typing import Final
 
 from ray.serve import Application
 
+from deployments.control.app import ROUTE as CONTROL_PATH
+from deployments.control.config import ControlConfig
+from deployments.control.deployment import build_control
 from deployments.fanout.config import FanoutConfig, FanoutTimings
 from deployments.fanout.deployment import build_fanout
 from deployments.forecaster.config import ForecasterConfig
 from deployments.forecaster.deployment import build_forecaster
 from deployments.front.limits import load_tiers
+from deployments.front.tenant_config.templates import load_templates
 from deployments.gateway.config import GatewayConfig
 from deployments.gateway.deployment import build_gateway
 from deployments.pool.config import PoolConfig, RegisteredConfig
@@ -26,6 +30,8 @@ from deployments.stream.config import StreamConfig
 from deployments.stream.deployment import ROUTE, build_stream
 from deployments.tracker.config import TrackerConfig
 from deployments.tracker.deployment import build_tracker
+from models.errors import ConfigError
+from models.retention import load_retention
 from models.strategy import Strategy, load_strategies
 from serve_app.settings import HubSettings, PoolSettings, read_text, resolved
 
@@ -33,6 +39,8 @@ APP: Final = "hub"
 """Name of the Serve application with everything but the stream."""
 STREAM_APP: Final = "stream"
 STREAM_ROUTE: Final = ROUTE
+CONTROL_APP: Final = "control"
+CONTROL_ROUTE: Final = CONTROL_PATH
 
 
 def build_hub(settings: HubSettings) -> Application:
@@ -52,6 +60,11 @@ def build_hub(settings: HubSettings) -> Application:
 def build_hub_stream(settings: HubSettings) -> Application:
     """The stream, which is an application of its own; as cheap to build."""
     return build_stream(stream_config(settings))
+
+
+def build_hub_control(settings: HubSettings) -> Application:
+    """The control plane, which is an application of its own; ConfigError if the settings name none."""
+    return build_control(control_config(settings))
 
 
 def router_config(settings: HubSettings) -> RouterConfig:
@@ -147,6 +160,7 @@ def gateway_config(
         redis=settings.redis,
         tokens=settings.tokens,
         tiers=load_tiers(read_text(settings.tiers)),
+        tenancy=settings.tenancy,
         strategies=strategies,
         clock_error_ns=int(settings.clock_error_ms * 1e6),
         replicas=settings.gateway_replicas,
@@ -161,7 +175,32 @@ def stream_config(settings: HubSettings) -> StreamConfig:
         redis=settings.redis,
         tokens=settings.tokens,
         tiers=load_tiers(read_text(settings.tiers)),
+        tenancy=settings.tenancy,
         replicas=settings.stream_replicas,
+    )
+
+
+def control_config(settings: HubSettings) -> ControlConfig:
+    """What the control plane needs."""
+    if settings.control is None or settings.postgres is None:
+        raise ConfigError("the settings name no control plane: `control` and `postgres`", field="control")
+    return ControlConfig(
+        postgres=settings.postgres.model_copy(update={"owner": None}),
+        kafka=settings.kafka_of("control"),
+        nats=settings.nats_of("control"),
+        redis=settings.redis,
+        tokens=settings.tokens,
+        tiers=load_tiers(read_text(settings.tiers)),
+        sealing_key=settings.control.sealing_key,
+        first_admin=settings.control.first_admin,
+        audit=settings.control.audit,
+        auth=settings.control.auth,
+        issuers=settings.issuers,
+        retention=load_retention(read_text(settings.control.retention)),
+        templates=load_templates(read_text(settings.control.templates)),
+        environment=settings.control.environment,
+        replicas=settings.control.replicas,
+        public_docs=settings.profile == "local",
     )
 
 

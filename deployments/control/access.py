@@ -6,41 +6,39 @@ Another tenant's objects and absent ones get the same answer, so that nobody lea
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from fastapi import Path
 
+from deployments.control.acting import Acting, absent, lacking
 from deployments.control.services import Control
 from deployments.front.access import Caller
-from models.access import Permission, permissions_of, platform_permissions_of
-from models.errors import Forbidden, NotFound
+from models.access import Permission
 from models.principal import Principal
 
 InPath = Annotated[str, Path(min_length=1, max_length=64, description="The tenant")]
 
 
-class Acting(NamedTuple):
-    """A caller who may do what the route is for, in this tenant."""
+def acting(permission: Permission, *others: Permission) -> Callable[..., Coroutine[Any, Any, Acting]]:
+    """A dependency: the caller with this permission, or one of the others, in the tenant of the path.
 
-    caller: Principal
-    tenant_id: str
-
-
-def acting(permission: Permission) -> Callable[..., Coroutine[Any, Any, Acting]]:
-    """A dependency: the caller with this permission in the tenant of the path. Refusals are written down."""
+    Refusals are written down.
+    """
+    enough = frozenset({permission, *others})
 
     async def dependency(tenant_id: InPath, caller: Caller, control: Control) -> Acting:
-        if permission in platform_permissions_of(caller.roles):
+        if enough & caller.platform_permissions:
             return Acting(caller, tenant_id)
         if tenant_id != caller.tenant_id:
             await control.refusals.write(caller, permission, tenant_id)
             raise absent()
-        if permission not in permissions_of(caller.roles):
+        if not any(caller.may(one) for one in enough):
             await control.refusals.write(caller, permission, tenant_id)
             raise lacking(permission)
         return Acting(caller, tenant_id)
 
     dependency.__dict__["permission"] = permission
+    dependency.__dict__["others"] = others
     return dependency
 
 
@@ -48,20 +46,10 @@ def holding(permission: Permission) -> Callable[..., Coroutine[Any, Any, Princip
     """A dependency: the caller with this permission, where no tenant is named in the path."""
 
     async def dependency(caller: Caller, control: Control) -> Principal:
-        if permission not in permissions_of(caller.roles):
+        if not caller.may(permission):
             await control.refusals.write(caller, permission, caller.tenant_id)
             raise lacking(permission)
         return caller
 
     dependency.__dict__["permission"] = permission
     return dependency
-
-
-def absent() -> NotFound:
-    """The one answer to what is not there and to what is somebody else's."""
-    return NotFound("there is nothing of that name for you")
-
-
-def lacking(permission: Permission) -> Forbidden:
-    """The answer to a caller whose role is too weak."""
-    return Forbidden(f"this needs the permission `{permission}`, which none of your roles has")

@@ -7,18 +7,54 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from deployments.control.routes import probes, tenants
+from deployments.control.routes import (
+    audit,
+    auth,
+    health,
+    invitations,
+    keys,
+    platform_config,
+    probes,
+    resources,
+    sessions,
+    tenant_config,
+    tenants,
+    usage,
+    user_config,
+    user_data,
+    users,
+)
 from deployments.control.services import ControlServices
 from deployments.front.api import DOCS, OPENAPI, make_api
+from deployments.front.metered import Metered
 from deployments.front.pipeline import BoundedBody, Guarded, Measured, RateLimited
 
 ROUTE: Final = "/api/v1/control"
 """Where the application is deployed."""
 
-OPEN_ROUTERS: Final = (probes.router,)
+OPEN_ROUTERS: Final = (probes.router, invitations.accepting, auth.coming_in)
 """Whoever comes here has no token yet; each path is named in `ALWAYS_OPEN`, or the guard keeps it shut."""
-ROUTERS: Final = (tenants.router,)
-ALWAYS_OPEN: Final = frozenset({probes.LIVE})
+ROUTERS: Final = (
+    tenants.router,
+    users.router,
+    invitations.router,
+    audit.router,
+    usage.router,
+    resources.router,
+    tenant_config.router,
+    user_config.router,
+    platform_config.router,
+    user_data.router,
+    health.router,
+    auth.router,
+    sessions.router,
+    keys.router,
+)
+_FEATURES: Final = {"tenants": "control", "platform": "control", "me": "control", "config": "config"}
+"""What calls are counted under, by the first part of their path."""
+ALWAYS_OPEN: Final = frozenset(
+    {probes.LIVE, invitations.ACCEPT, auth.LOGIN, auth.REFRESH, auth.LOGOUT, auth.KEY_SET}
+)
 
 
 def create_app(services: ControlServices) -> FastAPI:
@@ -40,5 +76,6 @@ def _pipeline(services: ControlServices, *, open_paths: frozenset[str]) -> list[
         Middleware(Measured, meter=services.meter, monotonic=services.monotonic),
         Middleware(Guarded, tokens=services.tokens, open_paths=open_paths),
         Middleware(RateLimited, limiter=services.limiter),
+        Middleware(Metered, usage=services.metering, prefix="/", features=_FEATURES),
         Middleware(BoundedBody, max_bytes=services.max_body_bytes, timeout_s=services.body_timeout_s),
     ]

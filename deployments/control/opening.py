@@ -14,6 +14,7 @@ from deployments.router.late_meter import LateMeter
 from deployments.router.meter import RayMeter
 from messaging.connect import make_broadcast, open_bus
 from models.metrics import Meter
+from storage.postgres.boundary import check_boundary
 from storage.postgres.database import Database
 from storage.redis_store import RedisFastStore
 
@@ -27,6 +28,7 @@ class OpenControl:
         self._tasks = [
             asyncio.create_task(assembled.announcer.run()),
             asyncio.create_task(assembled.tail.run()),
+            *(asyncio.create_task(one.run()) for one in assembled.beside),
         ]
 
     @property
@@ -45,29 +47,35 @@ class OpenControl:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._assembled.announcer.close()
+        await self.services.resources.close()
+        for one in self._assembled.beside:
+            await one.close()
         await self._stack.aclose()
 
 
 async def open_control(config: ControlConfig, *, name: str) -> OpenControl:
-    """Connect and start. ConfigError for a weak secret; DatabaseAway, BrokerUnavailable."""
+    """Connect and start. ConfigError for a weak secret, an old schema or an open boundary; DatabaseAway,
+    BrokerUnavailable.
+    """
     meter = LateMeter(RayMeter())
     async with AsyncExitStack() as stack:
         stack.callback(meter.flush)
         wires = await _connect(config, stack, name=name, meter=meter)
-        opened = OpenControl(assemble(config, wires), stack.pop_all())
-    await opened.services.tenants.page(after="", most=1)  # a database that is not there is told at the start
-    return opened
+        assembled = assemble(config, wires)
+        await assembled.founding.run()
+        return OpenControl(assembled, stack.pop_all())
 
 
 async def _connect(config: ControlConfig, stack: AsyncExitStack, *, name: str, meter: Meter) -> Wires:
-    database = Database(config.postgres)
+    await check_boundary(config.postgres)
+    store = RedisFastStore(config.redis)
+    stack.push_async_callback(store.close)
+    database = Database(config.postgres, store=store)
     stack.push_async_callback(database.close)
     bus = await open_bus(config.kafka, client_id=f"control-{name}", meter=meter)
     stack.push_async_callback(bus.close)
     broadcast = make_broadcast(config.nats, name=f"control-{name}", meter=meter)
     stack.push_async_callback(broadcast.close)
-    store = RedisFastStore(config.redis)
-    stack.push_async_callback(store.close)
     return Wires(
         database=database,
         bus=bus,

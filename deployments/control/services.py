@@ -10,11 +10,22 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
+from deployments.control.audit import AuditDesk
+from deployments.control.auth import AuthDesks
 from deployments.control.changes import Changes
+from deployments.control.configs import ConfigDesk
+from deployments.control.farewell import Farewell
+from deployments.control.invitations import InvitationDesk
+from deployments.control.people import PeopleDesk
 from deployments.control.refusals import Refusals
+from deployments.control.resources import TenantResourceManager
 from deployments.control.tenants import TenantDesk
+from deployments.control.usage import UsageDesk
+from deployments.control.user_data import UserDataDesk
+from deployments.control.user_data_mover import UserDataMover
 from deployments.front.limits import RateLimiter
-from deployments.front.tokens import TokenVerifier
+from deployments.front.metering import UsageMeter
+from deployments.front.tokens import Tokens
 from models.metrics import Meter
 from storage.postgres.database import Database
 
@@ -27,7 +38,18 @@ class ControlServices:
     changes: Changes
     refusals: Refusals
     tenants: TenantDesk
-    tokens: TokenVerifier
+    farewell: Farewell
+    people: PeopleDesk
+    invitations: InvitationDesk
+    resources: TenantResourceManager
+    configs: ConfigDesk
+    tokens: Tokens
+    auth: AuthDesks
+    audit: AuditDesk
+    usage: UsageDesk
+    metering: UsageMeter
+    user_data: UserDataDesk
+    mover: UserDataMover
     limiter: RateLimiter
     meter: Meter
     clock: Callable[[], int]

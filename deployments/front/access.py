@@ -8,7 +8,6 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from deployments.front.pipeline import PRINCIPAL
-from models.errors import Forbidden
 from models.principal import Principal
 
 
@@ -19,13 +18,3 @@ async def caller_of(request: Request) -> Principal:
 
 
 Caller = Annotated[Principal, Depends(caller_of)]
-
-
-async def admin_of(caller: Caller) -> Principal:
-    """The verified principal, if its token carries the admin role."""
-    if not caller.is_admin:
-        raise Forbidden("this needs the role `admin` in the token")
-    return caller
-
-
-Admin = Annotated[Principal, Depends(admin_of)]

@@ -1,4 +1,4 @@
-"""Keys that tokens are verified with: one shared secret, or the keys an issuer publishes (JWKS).
+"""Keys that tokens are verified with: a shared secret, the keys an issuer publishes (JWKS), or the hub's own.
 
 Each source has one algorithm for all its keys, so a public key can never be taken for a shared secret.
 """
@@ -10,15 +10,18 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Literal, Protocol
 from urllib.parse import urlsplit
 
 import httpx2
 import jwt
 import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from deployments.front.tenants_fold import TenantsFold
 from models.errors import ConfigError, Unauthenticated
+from models.tenant import SigningKeyRecord
 
 _LOG = logging.getLogger(__name__)
 
@@ -73,33 +76,65 @@ class SharedSecret:
         return self._secret
 
 
+class HubKeys:
+    """The keys that this hub signs with, as the local copy of `hub.tenants` has them: nothing is ever
+    fetched, and a key that was taken away is refused as soon as the copy knows.
+    """
+
+    algorithm: ClassVar[str] = "EdDSA"
+
+    def __init__(self, fold: TenantsFold) -> None:
+        self._fold = fold
+        self._read: dict[str, tuple[SigningKeyRecord, PublicKey]] = {}
+
+    async def find(self, kid: object) -> PublicKey:
+        record = self._fold.signing_key(kid) if isinstance(kid, str) else None
+        if record is None:
+            raise Unauthenticated("the hub signs with no such key")
+        known = self._read.get(record.kid)
+        if known is None or known[0] is not record:
+            self._read = {name: one for name, one in self._read.items() if self._fold.signing_key(name)}
+            known = self._read[record.kid] = (record, _hub_key(record))
+        return known[1]
+
+
+def _hub_key(record: SigningKeyRecord) -> PublicKey:
+    found = published_keys({"keys": [record.jwk | {"kid": record.kid}]}, "EdDSA").get(record.kid)
+    if found is None:
+        raise Unauthenticated("the key is none that EdDSA may use")
+    return found
+
+
 Fetch = Callable[[str], Awaitable[Mapping[str, Any]]]
+PublishedAlgorithm = Literal["RS256", "EdDSA"]
+PublicKey = RSAPublicKey | Ed25519PublicKey
+_TYPES: Final[Mapping[PublishedAlgorithm, str]] = {"RS256": "RSA", "EdDSA": "OKP"}
 
 
 class PublishedKeys:
-    """RS256 keys by name from a JWKS address, fetched when first needed and every five minutes.
+    """Keys of one algorithm by name from a JWKS address, fetched when first needed and every five minutes.
 
     Keys are replaced as a whole by each fetch, so a key the issuer removed stops working with the next one.
     While the issuer cannot be reached the last keys stay. One fetch at a time, one in 30 s at most.
     """
 
-    algorithm: ClassVar[str] = "RS256"
-
     def __init__(
         self,
         url: str,
         *,
+        algorithm: PublishedAlgorithm = "RS256",
         fetch: Fetch | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.algorithm: Final[PublishedAlgorithm] = algorithm
         self._url = _checked_url(url)
         self._fetch = fetch or fetch_jwks
         self._monotonic = monotonic
-        self._keys: Mapping[str, RSAPublicKey] = {}
+        self._keys: Mapping[str, PublicKey] = {}
         self._asked_at = -float("inf")
         self._one_fetch = asyncio.Lock()
 
-    async def find(self, kid: object) -> RSAPublicKey:
+    async def find(self, kid: object) -> PublicKey:
         if not isinstance(kid, str) or not _KID.match(kid):
             raise Unauthenticated("a token of this issuer names its key")
         if self._age() > REFRESH_S or (kid not in self._keys and self._age() > RETRY_S):
@@ -117,7 +152,7 @@ class PublishedKeys:
                 return  # somebody else just asked
             self._asked_at = self._monotonic()
             try:
-                self._keys = rsa_keys(await self._fetch(self._url))
+                self._keys = published_keys(await self._fetch(self._url), self.algorithm)
             except (httpx2.HTTPError, ValueError) as error:
                 _LOG.warning("keys of the token issuer not refreshed: %s", type(error).__name__)
 
@@ -140,21 +175,31 @@ async def fetch_jwks(url: str) -> Mapping[str, Any]:
     return key_set
 
 
-def rsa_keys(jwks: Mapping[str, Any]) -> Mapping[str, RSAPublicKey]:
-    """The signing keys of a JWKS that RS256 may use, by name; others are left out."""
-    found = (_rsa_key(entry) for entry in jwks.get("keys", ()) if isinstance(entry, dict))
+def published_keys(jwks: Mapping[str, Any], algorithm: PublishedAlgorithm) -> Mapping[str, PublicKey]:
+    """The signing keys of a JWKS that the algorithm may use, by name; others are left out."""
+    found = (_published_key(entry, algorithm) for entry in jwks.get("keys", ()) if isinstance(entry, dict))
     return {kid: key for kid, key in found if kid and key}
 
 
-def _rsa_key(entry: Mapping[str, Any]) -> tuple[str | None, RSAPublicKey | None]:
-    if entry.get("kty") != "RSA" or entry.get("use", "sig") != "sig" or entry.get("alg", "RS256") != "RS256":
+def _published_key(
+    entry: Mapping[str, Any], algorithm: PublishedAlgorithm
+) -> tuple[str | None, PublicKey | None]:
+    if entry.get("kty") != _TYPES[algorithm] or entry.get("use", "sig") != "sig":
+        return None, None
+    if entry.get("alg", algorithm) != algorithm:
         return None, None
     try:
-        key = jwt.PyJWK(dict(entry), algorithm="RS256").key
+        key = jwt.PyJWK(dict(entry), algorithm=algorithm).key
     except jwt.PyJWTError:
         return None, None
-    strong = isinstance(key, RSAPublicKey) and key.key_size >= MIN_RSA_BITS
-    return entry.get("kid"), key if strong else None
+    return entry.get("kid"), key if _strong(key) else None
+
+
+def _strong(key: object) -> bool:
+    """A private key is none to verify with: whoever publishes it has lost it."""
+    return isinstance(key, Ed25519PublicKey) or (
+        isinstance(key, RSAPublicKey) and key.key_size >= MIN_RSA_BITS
+    )
 
 
 def _checked_url(url: str) -> str:

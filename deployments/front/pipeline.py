@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.front.limits import RateLimiter
 from deployments.front.problems import problem_response
-from deployments.front.tokens import TokenVerifier, bearer_of
+from deployments.front.tokens import Tokens, bearer_of
 from models.errors import HubError, Malformed, TooLarge
 from models.metrics import Meter
 from models.principal import Principal
@@ -58,7 +58,7 @@ class Guarded:
     never looked at.
     """
 
-    def __init__(self, app: ASGIApp, *, tokens: TokenVerifier, open_paths: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, *, tokens: Tokens, open_paths: frozenset[str]) -> None:
         self._app = app
         self._tokens = tokens
         self._open = open_paths

@@ -1,37 +1,44 @@
 """Bearer tokens (RFC 9068 access tokens) to principals. Identity comes from here and from nowhere else.
 
-A key has one algorithm, fixed by configuration: HS256 with a shared secret for a local hub, or RS256 with the
-issuer's published keys. A token's own words about keys and algorithms decide nothing. Every refusal is the
-same error, so that nobody can learn from it which check a forgery failed; the reason goes to the log.
+A key has one algorithm, fixed by configuration: HS256 with a shared secret for a local hub, RS256 or EdDSA
+with an issuer's published keys, EdDSA with the hub's own. A token's own words about keys and algorithms
+decide nothing. Every refusal is the same error, so that nobody can learn from it which check a forgery
+failed; the reason goes to the log.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import jwt
-from jwt.utils import base64url_decode
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, Field, StrictFloat, StrictInt, StrictStr, ValidationError
 
-from deployments.front.keys import PublishedKeys, SharedSecret, VerificationKeys
+from deployments.front.compact import parts_of
+from deployments.front.keys import HubKeys, PublishedKeys, SharedSecret, VerificationKeys
+from deployments.front.tenants_fold import TenantsFold
 from deployments.front.verified import Known, VerifiedTokens
+from models.access import Role
 from models.base import Frozen
-from models.errors import HubError, Unauthenticated
+from models.errors import ConfigError, HubError, Unauthenticated
 from models.ids import checked_user_id
 from models.principal import Principal, Tier
 from models.secret import SecretRef
 
 _LOG = logging.getLogger(__name__)
 
-MAX_TOKEN_CHARS: Final = 8192
 TOKEN_TYPES: Final = ("at+jwt", "application/at+jwt")
 _HEADERS: Final = frozenset({"alg", "typ", "kid", "x5t", "x5t#S256"})
 """Everything else in a header asks the verifier to fetch, trust or understand something: refused."""
 _REQUIRED: Final = ("exp", "iss", "aud", "sub")
+_REQUIRED_OF_HUB: Final = (*_REQUIRED, "iat", "jti", "sid", "roles")
+_FORMER_ROLES: Final = {"service": Role.SERVICE.value}
+"""What roles were called before tenants had their own."""
+
+Roles = tuple[StrictStr, ...]
 
 
 class _Audience(Frozen):
@@ -40,21 +47,40 @@ class _Audience(Frozen):
     leeway_s: Annotated[int, Field(ge=0, le=60)] = 30
 
 
-class LocalTokens(_Audience):
+class _Foreign(_Audience):
+    """`default_roles` has a token that says nothing of roles; one that says it has none has none."""
+
+    default_roles: Roles = (Role.TRADER.value,)
+
+
+class LocalTokens(_Foreign):
     """Tokens made by `hub token` with a shared secret of at least 32 bytes."""
 
     kind: Literal["hs256"] = "hs256"
     secret: SecretRef
 
 
-class IssuedTokens(_Audience):
-    """Tokens of an identity provider that publishes its keys at `jwks_url`."""
+class IssuedTokens(_Foreign):
+    """Tokens of an identity provider that publishes its keys at `jwks_url`.
 
-    kind: Literal["rs256"] = "rs256"
+    One that names `tenants` speaks for the users of these alone, and for nobody of the platform: a customer's
+    own provider cannot make itself heard in another customer's name.
+    """
+
+    kind: Literal["rs256", "eddsa"] = "rs256"
     jwks_url: str
+    tenants: tuple[str, ...] = ()
+
+
+class HubTokens(_Audience):
+    """Tokens of `POST /auth/login`, each of a session that can be ended."""
+
+    kind: Literal["hub"] = "hub"
+    issuer: str = "central-hub/accounts"
 
 
 TokenConfig = Annotated[LocalTokens | IssuedTokens, Field(discriminator="kind")]
+AnyTokens = LocalTokens | IssuedTokens | HubTokens
 
 
 class _Claims(BaseModel):
@@ -63,34 +89,66 @@ class _Claims(BaseModel):
     sub: StrictStr
     tenant: Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     tier: Tier
-    roles: tuple[StrictStr, ...] = ()
+    roles: Roles | None = None
     entitled_until: Annotated[int, Field(strict=True, ge=0, le=9_000_000_000)]
     exp: StrictInt | StrictFloat
+    iat: StrictInt | StrictFloat | None = None
+    sid: Annotated[str, Field(strict=True, pattern=r"^[a-z0-9-]{1,64}$")] | None = None
 
-    def principal(self) -> Principal:
+    @property
+    def issued_us(self) -> int | None:
+        """Microseconds, which is what a NumericDate tells exactly."""
+        return None if self.iat is None else round(self.iat * 1e6)
+
+    def principal(self, *, default_roles: Roles, session: bool) -> Principal:
+        """A session is believed to be one only where the hub says so."""
+        roles = default_roles if self.roles is None else self.roles
         return Principal(
             user_id=checked_user_id(self.sub),
             tenant_id=self.tenant,
             tier=self.tier,
-            roles=frozenset(self.roles),
+            roles=frozenset(_FORMER_ROLES.get(role, role) for role in roles),
             entitled_until_ns=self.entitled_until * 1_000_000_000,
+            session_id=self.sid if session else None,
         )
 
 
-class TokenVerifier:
-    """Verifies tokens of one issuer for one audience. Building one refuses weak secrets (ConfigError)."""
-
-    def __init__(self, config: LocalTokens | IssuedTokens, keys: VerificationKeys | None = None) -> None:
-        self._config = config
-        self._keys = keys or _keys_of(config)
-        self._known = VerifiedTokens(time.time)
+class Tokens(Protocol):
+    """Says whose a bearer token is: `TokenVerifier` for one issuer, `deployments.front.callers` for all."""
 
     async def verify(self, bearer: str) -> Principal:
         """The principal of a token; Unauthenticated, always in the same words, for anything else."""
-        return (await self.known(bearer)).principal
+        ...
 
     async def known(self, bearer: str) -> Known:
         """The principal and the end of a token; Unauthenticated as `verify`."""
+        ...
+
+
+class TokenVerifier:
+    """Verifies tokens of one issuer for one audience. Building one refuses weak secrets (ConfigError); the
+    hub's own tokens need `fold`, where their keys are.
+    """
+
+    def __init__(
+        self, config: AnyTokens, keys: VerificationKeys | None = None, *, fold: TenantsFold | None = None
+    ) -> None:
+        self._config = config
+        self._keys = keys or _keys_of(config, fold)
+        self._known = VerifiedTokens(time.time)
+
+    @property
+    def issuer(self) -> str:
+        return self._config.issuer
+
+    async def verify(self, bearer: str) -> Principal:
+        return (await self.known(bearer)).principal
+
+    def has_seen(self, bearer: str) -> bool:
+        """Whether this very token was verified a moment ago."""
+        return self._known.find(bearer) is not None
+
+    async def known(self, bearer: str) -> Known:
         try:
             known = self._known.find(bearer)
             if known and await self._keys.find(known.kid) is known.key:
@@ -101,7 +159,7 @@ class TokenVerifier:
             raise unauthenticated() from None
 
     async def _verified(self, bearer: str) -> Known:
-        header, payload = _parts(bearer)
+        header, payload = parts_of(bearer)
         unknown = set(header) - _HEADERS
         if unknown or header.get("alg") != self._keys.algorithm:
             raise jwt.InvalidTokenError("algorithm or header parameter refused")
@@ -109,6 +167,7 @@ class TokenVerifier:
             raise jwt.InvalidTokenError("not an access token")
         kid = header.get("kid")
         key = await self._keys.find(kid)
+        of_hub = isinstance(self._config, HubTokens)
         jwt.decode(
             bearer,
             key,
@@ -116,12 +175,27 @@ class TokenVerifier:
             audience=self._config.audience,
             issuer=self._config.issuer,
             leeway=self._config.leeway_s,
-            options={"require": list(_REQUIRED)},
+            options={"require": list(_REQUIRED_OF_HUB if of_hub else _REQUIRED)},
         )
         claims = _Claims.model_validate(payload)
-        principal = claims.principal()
-        expires_s = claims.exp + self._config.leeway_s
-        return self._known.keep(bearer, principal, expires_s=expires_s, kid=kid, key=key)
+        return self._known.keep(
+            bearer,
+            self._principal(claims),
+            expires_s=claims.exp + self._config.leeway_s,
+            kid=kid,
+            key=key,
+            issued_us=claims.issued_us,
+            of_hub=of_hub,
+        )
+
+    def _principal(self, claims: _Claims) -> Principal:
+        if isinstance(self._config, HubTokens):
+            return claims.principal(default_roles=(), session=True)
+        principal = claims.principal(default_roles=self._config.default_roles, session=False)
+        confined = self._config.tenants if isinstance(self._config, IssuedTokens) else ()
+        if confined and (principal.tenant_id not in confined or principal.platform_permissions):
+            raise jwt.InvalidTokenError("not the issuer of this tenant's tokens")
+        return principal
 
 
 def bearer_of(values: Sequence[str]) -> str:
@@ -140,7 +214,33 @@ def unauthenticated() -> Unauthenticated:
 def mint(principal: Principal, config: LocalTokens, *, now_s: int, ttl_s: int) -> str:
     """A token for the principal, signed with the local secret and valid for `ttl_s` seconds."""
     secret = SharedSecret.checked(config.secret.resolve())
-    claims = {
+    claims = _claims_of(principal, config) | {"iat": now_s, "exp": now_s + ttl_s}
+    return jwt.encode(claims, secret, algorithm=SharedSecret.algorithm, headers={"typ": TOKEN_TYPES[0]})
+
+
+def mint_of_hub(
+    principal: Principal,
+    config: HubTokens,
+    key: Ed25519PrivateKey,
+    *,
+    kid: str,
+    token_id: str,
+    now_ns: int,
+    ttl_s: int,
+) -> str:
+    """A token of the principal's session, signed with one of the hub's keys."""
+    claims = _claims_of(principal, config) | {
+        "sid": principal.session_id,
+        "jti": token_id,
+        "iat": now_ns // 1000 / 1e6,
+        "exp": now_ns // 10**9 + ttl_s,
+    }
+    headers = {"typ": TOKEN_TYPES[0], "kid": kid}
+    return jwt.encode(claims, key, algorithm=HubKeys.algorithm, headers=headers)
+
+
+def _claims_of(principal: Principal, config: _Audience) -> dict[str, Any]:
+    return {
         "iss": config.issuer,
         "aud": config.audience,
         "sub": principal.user_id,
@@ -148,41 +248,14 @@ def mint(principal: Principal, config: LocalTokens, *, now_s: int, ttl_s: int) -
         "tier": principal.tier.value,
         "roles": sorted(principal.roles),
         "entitled_until": principal.entitled_until_ns // 1_000_000_000,
-        "iat": now_s,
-        "exp": now_s + ttl_s,
     }
-    return jwt.encode(claims, secret, algorithm=SharedSecret.algorithm, headers={"typ": "at+jwt"})
 
 
-def _keys_of(config: LocalTokens | IssuedTokens) -> VerificationKeys:
+def _keys_of(config: AnyTokens, fold: TenantsFold | None) -> VerificationKeys:
     if isinstance(config, LocalTokens):
         return SharedSecret(config.secret.resolve())
-    return PublishedKeys(config.jwks_url)
-
-
-def _parts(bearer: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Header and payload, unverified; ValueError if they are too long, no objects, or say anything twice."""
-    segments = bearer.split(".") if len(bearer) <= MAX_TOKEN_CHARS else []
-    if len(segments) != 3:
-        raise ValueError("not a compact token")
-    return _object(segments[0]), _object(segments[1])
-
-
-def _object(segment: str) -> Mapping[str, Any]:
-    content = json.loads(
-        base64url_decode(segment), object_pairs_hook=_without_repeats, parse_constant=_no_constant
-    )
-    if not isinstance(content, dict):
-        raise ValueError("not an object")  # noqa: TRY004 - the input is wrong, not the caller
-    return content
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) != len(pairs):
-        raise ValueError("a name occurs twice")
-    return content
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+    if isinstance(config, IssuedTokens):
+        return PublishedKeys(config.jwks_url, algorithm="EdDSA" if config.kind == "eddsa" else "RS256")
+    if fold is None:
+        raise ConfigError("tokens of the hub itself need the copy of hub.tenants, where their keys are")
+    return HubKeys(fold)

@@ -14,7 +14,8 @@ MOST: Final = 4096
 
 class Known(NamedTuple):
     """Whose a token is, when it ends, and which key signed it; good until `until_s` for as long as that is
-    still the key of `kid`.
+    still the key of `kid`. `issued_us` is None where the token does not say; `of_hub` says that the hub
+    issued it, and so that the roles of the user are the hub's to change.
     """
 
     principal: Principal
@@ -23,6 +24,8 @@ class Known(NamedTuple):
     key: Any
     since_s: float
     until_s: float
+    issued_us: int | None = None
+    of_hub: bool = False
 
 
 class VerifiedTokens:
@@ -42,10 +45,21 @@ class VerifiedTokens:
         known = self._known.get(token)
         return known if known and known.since_s <= self._clock() < known.until_s else None
 
-    def keep(self, token: str, principal: Principal, *, expires_s: float, kid: str | None, key: Any) -> Known:
+    def keep(
+        self,
+        token: str,
+        principal: Principal,
+        *,
+        expires_s: float,
+        kid: str | None,
+        key: Any,
+        issued_us: int | None = None,
+        of_hub: bool = False,
+    ) -> Known:
         """A token was verified with this key; it expires then."""
         now_s = self._clock()
-        known = Known(principal, expires_s, kid, key, now_s, min(now_s + KEPT_S, expires_s))
+        until_s = min(now_s + KEPT_S, expires_s)
+        known = Known(principal, expires_s, kid, key, now_s, until_s, issued_us, of_hub)
         self._known[token] = known
         self._known.move_to_end(token)
         if len(self._known) > MOST:

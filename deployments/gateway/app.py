@@ -11,9 +11,11 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from deployments.front.api import DOCS, OPENAPI, make_api
+from deployments.front.metered import Metered
 from deployments.front.pipeline import BoundedBody, Guarded, Measured, RateLimited
 from deployments.gateway.routes import (
     analytics,
+    config,
     decisions,
     discovery,
     events,
@@ -29,6 +31,22 @@ from deployments.gateway.services import Services
 
 ALWAYS_OPEN: Final = frozenset({health.LIVE, health.READY})
 
+_PREFIX: Final = "/api/v1/"
+_INFER: Final = f"{_PREFIX}infer"
+_FEATURES: Final = {
+    "infer": "inference",
+    "route": "routing",
+    "decisions": "routing",
+    "routing": "routing",
+    "models": "models",
+    "subscriptions": "signals",
+    "signals": "signals",
+    "events": "events",
+    "halts": "halts",
+    "config": "config",
+}
+"""What calls are counted under, by the first part of their path."""
+
 _ROUTERS: Final = (
     infer,
     models,
@@ -41,6 +59,7 @@ _ROUTERS: Final = (
     events,
     health,
     discovery,
+    config,
 )
 
 
@@ -63,5 +82,8 @@ def _pipeline(services: Services, *, open_paths: frozenset[str]) -> list[Middlew
         Middleware(Measured, meter=services.meter, monotonic=services.monotonic),
         Middleware(Guarded, tokens=services.tokens, open_paths=open_paths),
         Middleware(RateLimited, limiter=services.limiter),
+        Middleware(
+            Metered, usage=services.usage, prefix=_PREFIX, features=_FEATURES, inferring=frozenset({_INFER})
+        ),
         Middleware(BoundedBody, max_bytes=services.max_body_bytes, timeout_s=services.body_timeout_s),
     ]

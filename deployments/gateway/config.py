@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from deployments.front.limits import Tiers
+from deployments.front.opening import AccessConfig, TenancyConfig
 from deployments.front.tokens import TokenConfig
 from deployments.router.config import RouterConfig
 from messaging.config import KafkaConfig, NatsConfig
@@ -29,6 +30,7 @@ class GatewayConfig(Frozen):
     redis: RedisConfig
     tokens: TokenConfig
     tiers: Tiers
+    tenancy: TenancyConfig | None = None
     strategies: tuple[Strategy, ...]
     clock_error_ns: Annotated[int, Field(ge=0)] = 0
     replicas: Annotated[int, Field(gt=0)] = 1
@@ -37,3 +39,8 @@ class GatewayConfig(Frozen):
     max_body_bytes: Annotated[int, Field(gt=0)] = 32 << 20
     body_timeout_s: Annotated[float, Field(gt=0)] = 10.0
     public_docs: bool = False
+
+    @property
+    def access(self) -> AccessConfig:
+        """Who gets in, and how often."""
+        return AccessConfig(tokens=self.tokens, tiers=self.tiers, tenancy=self.tenancy)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field, ValidationError
 
 from deployments.front.handlers import invalid_request
+from models.access import Permission
 from models.base import Frozen
 from models.errors import BadValue, Forbidden, TooLarge
 from models.ids import checked_user_id, random_id
@@ -61,13 +62,17 @@ def encoded(event: UserEvent) -> bytes:
 
 def _user_of(principal: Principal, data_type: DataType, kind: EventKind, named: str | None) -> str:
     """Whose event it is: the caller's, or that of the user a service names within its own tenant."""
-    trusted = principal.is_admin or "service" in principal.roles
+    trusted = principal.may(Permission.EVENTS_WRITE)
     if not (kind.by_user or trusted):
-        raise Forbidden(f"{data_type} are written by services; this needs the role `service` or `admin`")
+        raise Forbidden(
+            f"{data_type} are written by services; this needs the role `tenant:service` or `admin`"
+        )
     if named is None or named == principal.user_id:
         return principal.user_id
     if not trusted:
-        raise Forbidden("only the roles `service` and `admin` write about other users", field="user_id")
+        raise Forbidden(
+            "only the roles `tenant:service` and `admin` write about other users", field="user_id"
+        )
     return checked_user_id(named)
 
 

@@ -8,20 +8,22 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from random import SystemRandom
 
+from deployments.front.callers import callers_of
+from deployments.front.halts import HaltDesk
 from deployments.front.limits import RateLimiter
-from deployments.front.tokens import TokenVerifier
+from deployments.front.metering import UsageMeter
+from deployments.front.opening import open_access
+from deployments.front.subscriptions import SubscriptionReader, SubscriptionWriter
 from deployments.front.user_signals import UserSignals
 from deployments.gateway.backfill import SignalBackfill
 from deployments.gateway.config import GatewayConfig
 from deployments.gateway.decisions import DecisionLog
-from deployments.gateway.halts import HaltDesk
 from deployments.gateway.health import Health, Readiness
 from deployments.gateway.last_good import LastGoodAnswers
 from deployments.gateway.markets import Markets
 from deployments.gateway.model_desk import ServeModelDesk
 from deployments.gateway.probes import Probes
 from deployments.gateway.services import Services
-from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWriter
 from deployments.gateway.user_events import UserEvents
 from deployments.router.late_meter import LateMeter
 from deployments.router.meter import RayMeter
@@ -55,24 +57,29 @@ class OpenGateway:
         self.services = services
         self._routing = routing
         self._stack = stack
-        self._recording = asyncio.create_task(services.decisions.run())
+        self._tasks = [
+            asyncio.create_task(services.decisions.run()),
+            asyncio.create_task(services.usage.run()),
+        ]
 
     def check(self) -> None:
         """Raises what ended one of the tasks for good."""
         self._routing.check()
-        if self._recording.done():
-            self._recording.result()
+        for task in self._tasks:
+            if task.done():
+                task.result()
 
     async def close(self) -> None:
         """Stop the tasks, then close the connections, the last opened first."""
-        self._recording.cancel()
-        await asyncio.gather(self._recording, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._stack.aclose()
 
 
 async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
     """Connect and start. ConfigError for a weak secret, BrokerUnavailable for a broker that is not there."""
-    tokens = TokenVerifier(config.tokens)
+    callers_of([config.tokens], None)  # a weak secret is refused before anything is connected
     meter, rng = LateMeter(RayMeter()), SystemRandom()
     async with AsyncExitStack() as stack:
         stack.callback(meter.flush)
@@ -80,8 +87,9 @@ async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
         routing = Routing(config.router, to.bus, room="gateway", clock=time.time_ns, rng=rng, meter=meter)
         routing.open()
         stack.push_async_callback(routing.close)
+        access = await open_access(config.access, to.bus, stack, clock=time.time_ns, rng=rng)
         limiter = RateLimiter(
-            config.tiers, shared=to.store, local=MemoryFastStore(time.time_ns), gateways=config.replicas
+            access.limits, shared=to.store, local=MemoryFastStore(time.time_ns), gateways=config.replicas
         )
         writer = SubscriptionWriter(to.bus)
         stack.push_async_callback(writer.close)
@@ -91,7 +99,8 @@ async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
         stack.push_async_callback(publisher.close)
         marks = EventMarks(to.bus)
         services = Services(
-            tokens=tokens,
+            tokens=access.callers,
+            tenants=access.view,
             limiter=limiter,
             router=routing.client,
             markets=Markets(to.feed, config.strategies),
@@ -107,6 +116,7 @@ async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
             health=_health(config, to, routing, limiter=limiter, publisher=publisher),
             models=ServeModelDesk(),
             strategies={strategy.ref: strategy for strategy in config.strategies},
+            usage=UsageMeter(to.bus, name=f"gateway-{name}", clock=time.time_ns, rng=rng, meter=meter),
             meter=meter,
             clock=time.time_ns,
             monotonic=time.monotonic,
@@ -116,6 +126,7 @@ async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
             max_body_bytes=config.max_body_bytes,
             body_timeout_s=config.body_timeout_s,
         )
+        stack.push_async_callback(services.usage.close)
         spare_collections()
         return OpenGateway(services, routing, stack.pop_all())
 

@@ -10,16 +10,18 @@ from typing import Annotated, Protocol
 from fastapi import Depends
 from starlette.requests import Request
 
+from deployments.front.halts import HaltDesk
 from deployments.front.limits import RateLimiter
-from deployments.front.tokens import TokenVerifier
+from deployments.front.metering import UsageMeter
+from deployments.front.subscriptions import SubscriptionReader, SubscriptionWriter
+from deployments.front.tenant_config.view import TenantConfigView
+from deployments.front.tokens import Tokens
 from deployments.gateway.backfill import SignalBackfill
 from deployments.gateway.decisions import DecisionLog
-from deployments.gateway.halts import HaltDesk
 from deployments.gateway.health import Health
 from deployments.gateway.last_good import LastGoodAnswers
 from deployments.gateway.markets import Markets
 from deployments.gateway.model_desk import ModelDesk
-from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWriter
 from deployments.gateway.user_events import UserEvents
 from deployments.router.observer import Observer
 from deployments.router.recorder import Recorder
@@ -66,7 +68,7 @@ class Services:
     `public_docs` opens `/docs` and `/openapi.json` without a token, for a local hub.
     """
 
-    tokens: TokenVerifier
+    tokens: Tokens
     limiter: RateLimiter
     router: DecidingRouter
     markets: Markets
@@ -82,11 +84,13 @@ class Services:
     health: Health
     models: ModelDesk
     strategies: Mapping[str, Strategy]
+    usage: UsageMeter
     meter: Meter
     clock: Callable[[], int]
     monotonic: Callable[[], float]
     rng: Random = field(repr=False)
     gateway: str = "gateway"
+    tenants: TenantConfigView | None = None
     public_docs: bool = False
     max_body_bytes: int = 32 << 20
     body_timeout_s: float = 10.0

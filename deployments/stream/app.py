@@ -15,6 +15,8 @@ from deployments.stream.switchboard import SocketLimits, Switchboard
 from models.errors import HubError, Malformed, NotFound, Shed
 
 _RETRY_AFTER_S = 1.0
+FEATURE = "stream"
+"""What sockets are counted under."""
 
 
 class StreamApp:
@@ -72,12 +74,14 @@ class StreamApp:
 
     async def _run(self, session: Session, receive: Receive, send: Send) -> None:
         self._switchboard.join(session)
+        self._tools.usage.opened(session.principal, FEATURE)
         self._count_sockets()
         reason = Code.FAILED.name.lower()
         try:
             reason = await session.run(receive, send)
         finally:
             self._switchboard.leave(session)
+            self._tools.usage.closed(session.principal, FEATURE)
             self._count_sockets()
             self._tools.meter.count("hub_stream_closed_total", {"reason": reason})
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from deployments.front.limits import Tiers
+from deployments.front.opening import AccessConfig, TenancyConfig
 from deployments.front.tokens import TokenConfig
 from messaging.config import KafkaConfig
 from models.base import Frozen
@@ -39,8 +40,14 @@ class StreamConfig(Frozen):
     redis: RedisConfig
     tokens: TokenConfig
     tiers: Tiers
+    tenancy: TenancyConfig | None = None
     session: SessionConfig = SessionConfig()
     replicas: _Count = 1
     max_sockets: _Count = 5000
     num_cpus: Annotated[float, Field(ge=0)] = 0.2
     drain_s: _Positive = 5.0
+
+    @property
+    def access(self) -> AccessConfig:
+        """Who gets in, and how often."""
+        return AccessConfig(tokens=self.tokens, tiers=self.tiers, tenancy=self.tenancy)

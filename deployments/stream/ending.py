@@ -15,6 +15,7 @@ class Code(IntEnum):
     TOKEN_ENDED = 4401
     NOT_ENTITLED = 4403
     TOO_SLOW = 4408
+    SUSPENDED = 4423
 
 
 _WORDS = {
@@ -23,6 +24,7 @@ _WORDS = {
     Code.NO_INPUT: "this stream takes no messages",
     Code.TOKEN_ENDED: "the token has ended; connect with a new one",
     Code.NOT_ENTITLED: "the entitlement has ended",
+    Code.SUSPENDED: "your tenant is suspended",
     Code.TOO_SLOW: "too slow: what waited for you was more than is kept",
 }
 

@@ -11,9 +11,10 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from deployments.front.limits import RateLimiter
-from deployments.front.tokens import bearer_of, unauthenticated
+from deployments.front.permits import check
+from deployments.front.tokens import Tokens, bearer_of, unauthenticated
 from deployments.stream.owed import Wish
-from deployments.stream.session import Tokens
+from models.access import Permission
 from models.errors import BadValue, Forbidden
 from models.principal import Principal
 
@@ -48,6 +49,7 @@ class Entrance:
         offered = scope.get("subprotocols", [])
         bearer = _bearer(Headers(scope=scope), offered)
         principal = (await self._tokens.known(bearer)).principal
+        check(principal, Permission.SIGNALS_OWN)
         if refusal := (await self._limiter.admit(principal)).refusal():
             raise refusal
         if self._clock() >= principal.entitled_until_ns:

@@ -7,8 +7,10 @@ import time
 from contextlib import AsyncExitStack
 from random import SystemRandom
 
+from deployments.front.callers import callers_of
 from deployments.front.limits import RateLimiter
-from deployments.front.tokens import TokenVerifier
+from deployments.front.metering import UsageMeter
+from deployments.front.opening import open_access
 from deployments.front.user_signals import UserSignals
 from deployments.router.late_meter import LateMeter
 from deployments.router.meter import RayMeter
@@ -19,6 +21,7 @@ from deployments.stream.follower import Follower
 from deployments.stream.owed import Sources
 from deployments.stream.session import Tools
 from deployments.stream.switchboard import SocketLimits, Switchboard
+from deployments.stream.watch import StandingWatch
 from messaging.connect import open_bus
 from messaging.marks import SignalMarks
 from messaging.topics import SIGNAL_STATE, SIGNALS, check_topics
@@ -27,29 +30,31 @@ from storage.redis_store import RedisFastStore
 
 
 class OpenStream:
-    """The app, the task that follows the log, and how all of it is closed again."""
+    """The app, the tasks beside it, and how all of it is closed again."""
 
-    def __init__(self, app: StreamApp, following: asyncio.Task[None], stack: AsyncExitStack) -> None:
+    def __init__(self, app: StreamApp, tasks: list[asyncio.Task[None]], stack: AsyncExitStack) -> None:
         self.app = app
-        self._following = following
+        self._tasks = tasks
         self._stack = stack
 
     def check(self) -> None:
-        """Raises what ended the follower for good."""
-        if self._following.done():
-            self._following.result()
+        """Raises what ended one of the tasks for good."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
 
     async def close(self) -> None:
         """End the sockets that are left, stop following, and give the connections back."""
         self.app.leave()
-        self._following.cancel()
-        await asyncio.gather(self._following, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._stack.aclose()
 
 
 async def open_stream(config: StreamConfig, *, name: str) -> OpenStream:
     """Connect, and begin to follow. ConfigError for a weak secret, TopicMismatch for foreign topics."""
-    tokens = TokenVerifier(config.tokens)
+    callers_of([config.tokens], None)  # a weak secret is refused before anything is connected
     meter, rng, switchboard = LateMeter(RayMeter()), SystemRandom(), Switchboard()
     async with AsyncExitStack() as stack:
         stack.callback(meter.flush)
@@ -58,17 +63,23 @@ async def open_stream(config: StreamConfig, *, name: str) -> OpenStream:
         await check_topics(bus, (SIGNALS, SIGNAL_STATE))
         store = RedisFastStore(config.redis)
         stack.push_async_callback(store.close)
+        access = await open_access(config.access, bus, stack, clock=time.time_ns, rng=rng)
         follower = Follower(bus, switchboard, rng=rng)
         following: asyncio.Task[None] = asyncio.create_task(follower.run())
         await follower.ready.wait()
         limiter = RateLimiter(
-            config.tiers, shared=store, local=MemoryFastStore(time.time_ns), gateways=config.replicas
+            access.limits, shared=store, local=MemoryFastStore(time.time_ns), gateways=config.replicas
         )
+        usage = UsageMeter(bus, name=f"stream-{name}", clock=time.time_ns, rng=rng, meter=meter)
+        stack.push_async_callback(usage.close)
         sources = Sources(follower, UserSignals(bus, SignalMarks(bus)), rng, config.session.page)
         app = StreamApp(
-            Entrance(tokens, limiter, time.time_ns),
-            SocketLimits(config.tiers, replicas=config.replicas),
+            Entrance(access.callers, limiter, time.time_ns),
+            SocketLimits(access.limits, replicas=config.replicas),
             switchboard,
-            Tools(sources, tokens, meter, time.time_ns, config.session),
+            Tools(sources, access.callers, meter, usage, time.time_ns, config.session),
         )
-        return OpenStream(app, following, stack.pop_all())
+        tasks = [following, asyncio.create_task(usage.run())]
+        if access.tail:
+            tasks.append(asyncio.create_task(StandingWatch(access.tail.fold, switchboard).run()))
+        return OpenStream(app, tasks, stack.pop_all())

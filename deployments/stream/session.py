@@ -6,28 +6,24 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn
 
 from starlette.types import Receive, Send
 
-from deployments.front.verified import Known
+from deployments.front.metering import UsageMeter
+from deployments.front.tokens import Tokens
 from deployments.stream.config import SessionConfig
 from deployments.stream.ending import Code, Ending
 from deployments.stream.frames import Frame, beat, skipped
 from deployments.stream.outbox import Item, Outbox
 from deployments.stream.owed import Owed, Sources, Wish
 from messaging.ports import LogRecord
-from models.errors import HubError
+from models.access import Permission
+from models.errors import HubError, TenantSuspended
 from models.metrics import Meter
 from signals.reader import SignalHead
 
 _CLOSE_S: Final = 2.0
-
-
-class Tokens(Protocol):
-    """What is asked of `deployments.front.tokens.TokenVerifier`."""
-
-    async def known(self, bearer: str) -> Known: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +33,7 @@ class Tools:
     sources: Sources
     tokens: Tokens
     meter: Meter
+    usage: UsageMeter
     clock: Callable[[], int]
     config: SessionConfig
 
@@ -53,6 +50,8 @@ class Session:
         self.key: Final = wish.principal.user_id.encode()
         self.sent = wish.since_seq or 0
         self._bearer = bearer
+        self._expires_ns = 0
+        self._entitled_until_ns = wish.principal.entitled_until_ns
         self._tools = tools
         self._outbox = Outbox(frames=config.queue_frames, limit_bytes=config.queue_bytes)
         self._owed = Owed(wish, tools.sources, self._outbox, too_slow=lambda: self.end(Code.TOO_SLOW))
@@ -66,6 +65,22 @@ class Session:
         """Close the socket soon; the first to say so gives the reason."""
         if not self._ending.done():
             self._ending.set_result(Ending(code, self.sent))
+
+    async def recheck(self) -> None:
+        """Look again at what let the caller in: close the socket if it would not be let in now, and go by its
+        entitlement as it is now.
+        """
+        try:
+            known = await self._tools.tokens.known(self._bearer)
+        except TenantSuspended:
+            self.end(Code.SUSPENDED)
+        except HubError:
+            self.end(Code.TOKEN_ENDED)  # among others: its key is gone
+        else:
+            if not known.principal.may(Permission.SIGNALS_OWN):
+                self.end(Code.NOT_ENTITLED)
+            self._expires_ns = int(known.expires_s * 1e9)
+            self._entitled_until_ns = known.principal.entitled_until_ns
 
     async def run(self, receive: Receive, send: Send) -> str:
         """Serve the accepted socket to its end; return why it ended: a code's name, or `client`."""
@@ -127,27 +142,21 @@ class Session:
     async def _pulse(self) -> NoReturn:
         """Tell the client now and then that it has everything, for as long as it may have it."""
         loop, config = asyncio.get_running_loop(), self._tools.config
-        expires_ns, rechecked_s = 0, float("-inf")
+        rechecked_s = float("-inf")
         while True:
             if loop.time() - rechecked_s >= config.recheck_s:
-                expires_ns, rechecked_s = await self._token_end_ns(), loop.time()
+                await self.recheck()
+                rechecked_s = loop.time()
             now_ns = self._tools.clock()
-            if now_ns >= expires_ns:
+            if now_ns >= self._expires_ns:
                 self.end(Code.TOKEN_ENDED)
-            elif now_ns >= self.principal.entitled_until_ns:
+            elif now_ns >= self._entitled_until_ns:
                 self.end(Code.NOT_ENTITLED)
             elif self._owed.current and not len(self._outbox):
                 self._outbox.offer(beat(self._owed.last, now_ns))
                 self._tools.meter.count("hub_stream_frames_total", {"kind": "beat"})
-            left_ns = min(expires_ns, self.principal.entitled_until_ns) - now_ns
+            left_ns = min(self._expires_ns, self._entitled_until_ns) - now_ns
             await asyncio.sleep(min(config.beat_s, left_ns / 1e9) if left_ns > 0 else config.beat_s)
-
-    async def _token_end_ns(self) -> int:
-        """Wall time; 0 if the token is no longer good, for example because its key is gone."""
-        try:
-            return int((await self._tools.tokens.known(self._bearer)).expires_s * 1e9)
-        except HubError:
-            return 0
 
     @staticmethod
     async def _close(ending: Ending, send: Send) -> str:

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Final
 
-from deployments.front.limits import Tiers
+from deployments.front.limits import LimitsView
 from deployments.stream.session import Session
 from messaging.ports import LogRecord
 from models.errors import RateLimited
@@ -65,16 +65,14 @@ class SocketLimits:
     replicas together never grant more. A share is at least one.
     """
 
-    def __init__(self, tiers: Tiers, *, replicas: int) -> None:
-        self._shares = {
-            tier: max(1, allowed.sockets // replicas) if allowed.sockets else 0
-            for tier, allowed in tiers.tiers.items()
-        }
+    def __init__(self, limits: LimitsView, *, replicas: int) -> None:
+        self._limits = limits
+        self._replicas = replicas
         self._open: Counter[tuple[str, str]] = Counter()
 
     def take(self, principal: Principal) -> None:
         """Count one more socket; RateLimited if that is one too many."""
-        share, user = self._shares[principal.tier], (principal.tenant_id, principal.user_id)
+        share, user = self._share(principal), (principal.tenant_id, principal.user_id)
         if self._open[user] >= share:
             raise RateLimited(
                 f"your tier allows {share} open streams here; close one first",
@@ -82,6 +80,10 @@ class SocketLimits:
                 details={"sockets": share},
             )
         self._open[user] += 1
+
+    def _share(self, principal: Principal) -> int:
+        allowed = self._limits.of(principal.tenant_id, principal.tier).sockets
+        return max(1, allowed // self._replicas) if allowed else 0
 
     def give_back(self, principal: Principal) -> None:
         """One is closed."""

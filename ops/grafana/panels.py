@@ -302,6 +302,25 @@ OWNERSHIP: Final = Row(
             "short",
             (Query(rate("hub_user_events_total", "data_type", "outcome"), "{{data_type}} {{outcome}}"),),
         ),
+        Panel(
+            "User events moved to the database",
+            "`stored` and `repeated` are well. `missed`: the log removed events before they were moved. All"
+            " others were kept in quarantine, by reason: somebody writes what is not theirs.",
+            "short",
+            (Query(rate("hub_user_data_total", "data_type", "outcome"), "{{data_type}} {{outcome}}"),),
+        ),
+        Panel(
+            "User data behind the log",
+            "How old an event may be that is not in the database yet. It must stay far below the hot period.",
+            "s",
+            (Query(gauge("hub_user_data_behind_s", "min", "data_type"), "{{data_type}}"),),
+        ),
+        Panel(
+            "Pages of user data",
+            "`hit` comes from the fast store. `foreign` is somebody else's page under one's own key: none.",
+            "short",
+            (Query(rate("hub_user_data_cache_total", "outcome"), "{{outcome}}"),),
+        ),
     ),
 )
 

@@ -20,7 +20,8 @@ Url = Annotated[
 Token = Annotated[
     str | None,
     typer.Option(
-        envvar="HUB_TOKEN", help="Access token; default: one made for --user with the local secret."
+        envvar="HUB_TOKEN",
+        help="Access token or API key; default: that of `hub login`, else one made with the local secret.",
     ),
 ]
 User = Annotated[
@@ -47,12 +48,18 @@ def client(
 
 
 def access(url: str | None, token: str | None, user: str | None, *, admin: bool = False) -> tuple[str, str]:
-    """The hub's address and a token for it."""
+    """The hub's address and a token for it: that of `user`, or the one given, or that of who is logged in
+    there, or of an operator with the local secret.
+    """
     from models.principal import Tier
     from serve_app.access import local_token, principal_of
-    from serve_app.runfile import recall
+    from serve_app.login_session import access_token, remembered
+    from serve_app.runfile import recall, run_file
 
-    address = url or recall().url
+    state = remembered()
+    address = url or (state.url if state and not run_file().is_file() else recall().url)
+    if not user and not token:
+        token = access_token(address)
     if user or not token:
         principal = principal_of(user or "operator", tenant="local", tier=Tier.ENTERPRISE, admin=admin)
         token = local_token(recall(), principal)

@@ -13,6 +13,7 @@ from pydantic import create_model
 
 from messaging import topics
 from messaging.subjects import ALL_BARS, ALL_TICKS, CLOCK_SUBJECT, HALT_SUBJECT
+from models.audit import SignedHead
 from models.events import (
     Beat,
     Checkpoint,
@@ -29,7 +30,8 @@ from models.market import Bar, MarketClock, Tick
 from models.outcome import RecordedDecision
 from models.prediction import Prediction, Skipped
 from models.signal import Signal
-from models.subscription import Subscription
+from models.subscription import Entitlement, Subscription
+from models.usage import SubscriptionViolation, TenantLimitApproaching, UsageReport
 from models.user_event import EVENT_KINDS, DataType, EventKind, EventMark, UserEvent
 
 
@@ -81,6 +83,13 @@ RECORDS: Final[Mapping[str, tuple[Kind, ...]]] = {
             Subscription,
             tombstone=True,
         ),
+        Kind(
+            "hub.entitlement-1",
+            "JSON array of user and `~entitlement`",
+            "Tier and end of all that a user receives; wins over what the subscriptions say",
+            Entitlement,
+            tombstone=True,
+        ),
     ),
     topics.SIGNALS.name: (
         CLAIM,
@@ -104,6 +113,26 @@ RECORDS: Final[Mapping[str, tuple[Kind, ...]]] = {
     ),
     topics.EVIDENCE.name: (
         Kind("hub.evidence-1", "model@version", "What a model's outcomes come to", ModelEvidence),
+    ),
+    topics.USAGE.name: (
+        Kind("hub.usage-1", "source", "What a process counted since its last report", UsageReport),
+    ),
+    topics.TENANT_EVENTS.name: (
+        Kind(
+            "hub.tenant-limit-approaching-1",
+            "tenant_id",
+            "A tenant has used so many percent of a month's limit",
+            TenantLimitApproaching,
+        ),
+        Kind(
+            "hub.subscription-violation-1",
+            "tenant_id",
+            "A tenant went beyond what it pays for",
+            SubscriptionViolation,
+        ),
+    ),
+    topics.AUDIT_HEADS.name: (
+        Kind("hub.audit-head-1", "tenant_id", "How far a tenant's audit log had come, signed", SignedHead),
     ),
     topics.CONTROL.name: (
         Kind("hub.halt-1", "JSON array of scope, id", "A kill switch that is on", Halt, tombstone=True),

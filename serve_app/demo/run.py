@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.status import Status
 
-from deployments.gateway.subscriptions import SubscriptionWriter
+from deployments.front.subscriptions import SubscriptionWriter
 from messaging.connect import open_bus, open_feed
 from models.task import WINDOW
 from serve_app.demo.antagonist import antagonise
@@ -25,6 +25,7 @@ from serve_app.demo.reaction import Slowing, reaction_lines, reaction_of
 from serve_app.demo.report import report_of
 from serve_app.demo.scene import DemoOptions, Scene
 from serve_app.demo.table import View, render
+from serve_app.demo.tenants import DemoUser, found_tenants, tenant_lines
 from serve_app.launch import Launched, broker_traits, local_settings, running_hub, topics_ready
 from serve_app.local_stack import LocalStack
 from serve_app.playback import Progress, history, play, seed_history
@@ -40,14 +41,18 @@ def run_demo(options: DemoOptions, console: Console) -> int:
     scene = Scene.of(options)
     for notice in scene.notices(options):
         console.print(f"[yellow]{notice}[/]")
-    with console.status("") as status, LocalStack(broker=options.broker, progress=_teller(status)) as stack:
+    with console.status("") as status, _stack(options, status) as stack:
         settings = _settings(options, scene, stack)
-        status.update("preparing topics, history and subscriptions")
+        status.update("preparing topics and history")
         topics_ready(settings, create=True)
-        asyncio.run(_seed(settings, scene, options.users))
+        asyncio.run(_seed(settings, scene))
         with running_hub(settings, stack=stack, dashboard=options.keep, progress=_teller(status)) as launched:
+            status.update("making tenants, users and their subscriptions")
+            users = found_tenants(settings, launched.hub.url, options.users)
+            asyncio.run(_subscribe(settings, scene, users))
             status.stop()
             ledger = asyncio.run(_Show(options, scene, launched, console).run(stack.run_dir))
+            ledger["tenants"] = tenant_lines(launched.hub.url, users)
             code = _conclude(options, ledger, began_ns, console)
             if options.keep:
                 _stay(launched, console)
@@ -65,15 +70,25 @@ def _settings(options: DemoOptions, scene: Scene, stack: LocalStack) -> HubSetti
     return local_settings(stack, options.broker, **overrides)
 
 
-async def _seed(settings: HubSettings, scene: Scene, users: int) -> None:
-    bus = await open_bus(settings.kafka, client_id="hub-demo")
+def _stack(options: DemoOptions, status: Status) -> LocalStack:
+    return LocalStack(broker=options.broker, tenants=True, progress=_teller(status))
+
+
+async def _seed(settings: HubSettings, scene: Scene) -> None:
     feed = await open_feed(settings.nats, name="hub-demo")
     try:
         await seed_history(feed, history(scene.files, scene.plan), keep=WINDOW + 1)
+    finally:
+        await feed.close()
+
+
+async def _subscribe(settings: HubSettings, scene: Scene, users: Sequence[DemoUser]) -> None:
+    """All at once and past the gateway, so that a thousand users need not wait for a thousand requests."""
+    bus = await open_bus(settings.kafka, client_id="hub-demo")
+    try:
         until_ns = time.time_ns() + _DAY_NS
         await SubscriptionWriter(bus).put_many(scene.subscriptions(users, entitled_until_ns=until_ns))
     finally:
-        await feed.close()
         await bus.close()
 
 
@@ -160,6 +175,7 @@ def _conclude(options: DemoOptions, ledger: dict[str, Any], began_ns: int, conso
         lines = newcomer_lines(ledger["newcomer"], ledger["picks"])
         _tell(console, "a model that came while the hub ran", lines)
     _tell(console, "how good the models were", ledger["judged"])
+    _tell(console, "what a trader of each tenant sees", ledger["tenants"])
     _tell(console, "one signal, explained", ledger["example"])
     report = report_of(ledger, began_ns)
     if options.antagonist:

@@ -10,9 +10,9 @@ from typing import Final
 import yaml
 
 from models.errors import BadValue
-from models.principal import Tier
 from models.strategy import Strategy, load_strategies
 from models.subscription import RiskSettings, Subscription
+from serve_app.demo.tenants import DemoUser
 from serve_app.local_stack import Broker
 from serve_app.playback import Plan
 from serve_app.settings import ROOT, load_settings, read_text
@@ -22,7 +22,6 @@ from signals.due import due_closes
 EXAMPLE_TICKS: Final = tuple(
     f"{symbol}={ROOT}/examples/data/{symbol.lower()}_ticks_20140502.csv.gz" for symbol in ("EURUSD", "NZDUSD")
 )
-_TIERS: Final = (Tier.FREE, Tier.PRO, Tier.ENTERPRISE)
 _SCALES: Final = (0.5, 1.0, 2.0)
 _ANTAGONIST_S: Final = 12.0
 """A third of it must be long enough for the router to notice and for a share to be measured."""
@@ -83,18 +82,18 @@ class Scene:
         """The strategies as they are played, in the form of `config/strategies.yaml`."""
         return yaml.safe_dump({"strategies": [one.model_dump(mode="json") for one in self.strategies]})
 
-    def subscriptions(self, users: int, *, entitled_until_ns: int) -> Iterator[Subscription]:
-        """Each user follows one strategy on every symbol; tiers and risk settings vary from user to user."""
-        for number in range(users):
+    def subscriptions(self, users: Sequence[DemoUser], *, entitled_until_ns: int) -> Iterator[Subscription]:
+        """Each user follows one strategy on every symbol; risk settings vary from user to user."""
+        for number, user in enumerate(users):
             strategy = self.strategies[number % len(self.strategies)]
             for symbol in strategy.symbols:
                 yield Subscription(
-                    user_id=f"user-{number + 1:05d}",
-                    tenant_id=f"tenant-{number % 3 + 1}",
+                    user_id=user.user_id,
+                    tenant_id=user.tenant_id,
                     account_id="default",
                     strategy=strategy.ref,
                     symbol=symbol,
-                    tier=_TIERS[number % len(_TIERS)],
+                    tier=user.tier,
                     entitled_until_ns=entitled_until_ns,
                     risk=RiskSettings(scale=_SCALES[number % len(_SCALES)]),
                 )

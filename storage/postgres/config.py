@@ -13,6 +13,7 @@ SCHEMA: Final = "hub"
 APP_ROLE: Final = "hub_app"
 PLATFORM_ROLE: Final = "hub_platform"
 OWNER_ROLE: Final = "hub_owner"
+TENANT_SETTING: Final = "hub.tenant"
 
 Address = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:\[\]_-]+:[0-9]{1,5}$")]
 

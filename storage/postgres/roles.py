@@ -9,17 +9,19 @@ from collections.abc import Iterator, Mapping
 
 import psycopg
 from psycopg import sql
-from psycopg.abc import Query
 
 from storage.postgres.config import APP_ROLE, OWNER_ROLE, PLATFORM_ROLE
 
 _PLAIN = sql.SQL("LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS")
 
 
-def statements(database: str, passwords: Mapping[str, str]) -> Iterator[Query]:
-    """What makes the roles and the database. `passwords` by role; a role that exists gets its password."""
+def statements(database: str, passwords: Mapping[str, str | sql.Composable]) -> Iterator[sql.Composed]:
+    """What makes the roles and the database. `passwords` by role, in plain or as SQL; a role that exists gets
+    its password.
+    """
     for role in (OWNER_ROLE, APP_ROLE, PLATFORM_ROLE):
-        name, password = sql.Identifier(role), sql.Literal(passwords[role])
+        name, given = sql.Identifier(role), passwords[role]
+        password = given if isinstance(given, sql.Composable) else sql.Literal(given)
         yield sql.SQL(
             "DO $do$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {})"
             " THEN CREATE ROLE {}; END IF; END $do$"

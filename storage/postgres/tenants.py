@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Select, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,6 +27,16 @@ async def find(connection: AsyncConnection, tenant_id: str) -> Tenant | None:
     """The tenant, whatever its status."""
     row = (await connection.execute(select(T).where(T.c.tenant_id == tenant_id))).mappings().first()
     return Tenant.model_validate(dict(row)) if row else None
+
+
+async def hold(connection: AsyncConnection, tenant_id: str) -> None:
+    """Keep the tenant from being deleted until the transaction ends; NotFound if it is not there, or is."""
+    await _held(connection, select(T.c.status).with_for_update(read=True, key_share=True), tenant_id)
+
+
+async def hold_alone(connection: AsyncConnection, tenant_id: str) -> None:
+    """Wait until nobody else changes anything of the tenant, and let nobody until the transaction ends."""
+    await _held(connection, select(T.c.status).with_for_update(), tenant_id)
 
 
 async def page(connection: AsyncConnection, *, after: str, most: int) -> Sequence[Tenant]:
@@ -57,3 +68,17 @@ async def change(
     if row is None:
         raise NotFound("there is nothing of that name for you")
     return Tenant.model_validate(dict(row))
+
+
+async def suspended(connection: AsyncConnection) -> Sequence[str]:
+    """The names of the tenants that are suspended."""
+    statement = select(T.c.tenant_id).where(T.c.status == TenantStatus.SUSPENDED).order_by(T.c.tenant_id)
+    return list((await connection.execute(statement)).scalars())
+
+
+async def _held(connection: AsyncConnection, statement: Select[Any], tenant_id: str) -> None:
+    status: str | None = (
+        await connection.execute(statement.where(T.c.tenant_id == tenant_id))
+    ).scalar_one_or_none()
+    if status is None or status == TenantStatus.DELETED:
+        raise NotFound("there is nothing of that name for you")

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import orjson
 
-from deployments.gateway.subscriptions import SubscriptionWriter
+from deployments.front.subscriptions import SubscriptionWriter
 from messaging.connect import open_bus, open_feed
 from models.principal import Tier
 from models.task import WINDOW
@@ -28,6 +28,7 @@ from serve_app.local_stack import LocalStack
 from serve_app.playback import Progress, history, play, seed_history
 from serve_app.runfile import recall
 from serve_app.settings import HubSettings
+from tests.support.demo_users import made_up_users
 from tests.support.hub_run import Load
 from tests.support.scene.timeline import Timeline, arrivals, schedule
 
@@ -65,7 +66,9 @@ async def _seed(settings: HubSettings, scene: Scene) -> None:
         stack.push_async_callback(feed.close)
         await seed_history(feed, history(scene.files, scene.plan), keep=WINDOW + 1)
         until_ns = time.time_ns() + _DAY_NS
-        await SubscriptionWriter(bus).put_many(scene.subscriptions(OPTIONS.users, entitled_until_ns=until_ns))
+        await SubscriptionWriter(bus).put_many(
+            scene.subscriptions(made_up_users(OPTIONS.users), entitled_until_ns=until_ns)
+        )
 
 
 async def _under_load(launched: Launched, scene: Scene, directory: Path) -> dict[str, Any]:

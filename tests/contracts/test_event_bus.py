@@ -145,10 +145,11 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
 
 @pytest.fixture(scope="module")
 def bundled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
-    """Tansu, to be frozen."""
+    """Tansu, to be frozen. It settles who is in a group when sessions end, so they are short."""
     server = tansu(tmp_path_factory.mktemp("tansu"))
     with _running(server):
-        yield KafkaBroker(server, KafkaConfig.tansu(server.address))
+        config = KafkaConfig.tansu(server.address).model_copy(update={"session_timeout_ms": 3_000})
+        yield KafkaBroker(server, config)
 
 
 @contextmanager

@@ -42,6 +42,8 @@ pytestmark = pytest.mark.nats
 ON_NATS = [access for access in PRINCIPALS if access.market]
 TICK, BARS = tick_subject("EURUSD"), bar_subject("EURUSD", 10_000)
 SUBJECTS = (TICK, BARS, CLOCK_SUBJECT, HALT_SUBJECT, "hub.v1.health.fanout", "rpc.market.price", "payroll")
+SILENT = {"request_timeout_s": 2.0}
+"""Where the server refuses at once, and a client waits or tries again until this is over."""
 REQUESTS = tuple(
     f"$JS.API.{request}.{stream}"
     for stream in (TICKS_STREAM, BARS_STREAM, "PAYROLL")
@@ -184,7 +186,8 @@ async def test_the_feed_works_for_all_who_open_it(server: PermittedNats) -> None
 async def test_a_denied_request_says_so(server: PermittedNats) -> None:
     """Instead of waiting for an answer that never comes: the error names principal and request."""
     meter = MemoryMeter()
-    feed = await open_feed(server.config(COLLECTOR.principal), name="c", meter=meter, reads=False)
+    config = server.config(COLLECTOR.principal).model_copy(update=SILENT)
+    feed = await open_feed(config, name="c", meter=meter, reads=False)
     with pytest.raises(AccessDenied, match=r"stream\.info.*hub-collector"):
         await feed.bars("EURUSD", 10_000, limit=1)
     await feed.close()
@@ -229,7 +232,8 @@ async def test_a_halt_is_only_heard_from_who_may_say_it(server: PermittedNats) -
 
 async def test_a_room_without_business_here_has_no_login(server: PermittedNats) -> None:
     """The registry has none on NATS."""
-    config = server.config(COLLECTOR.principal).model_copy(update={"user": ROOMS["registry"].principal})
+    nobody = {"user": ROOMS["registry"].principal, **SILENT}
+    config = server.config(COLLECTOR.principal).model_copy(update=nobody)
     with pytest.raises(BrokerUnavailable, match="Authorization"):
         await open_feed(config, name="registry")
 

@@ -16,9 +16,9 @@ from deployments.fanout.config import WorkerConfig as FanoutTimings
 from deployments.fanout.worker import FanoutWorker
 from deployments.forecaster.config import WorkerConfig as ForecastTimings
 from deployments.forecaster.worker import ForecastWorker
+from deployments.front.subscriptions import SubscriptionReader, SubscriptionWriter
 from deployments.front.user_signals import UserSignals
 from deployments.gateway.backfill import SignalBackfill
-from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWriter
 from deployments.registry.worker import RegistryWorker
 from deployments.router.catalogue_fold import CatalogueFold
 from messaging.connect import open_bus, open_feed
@@ -44,7 +44,13 @@ from tests.unit.registry.test_worker import Checked
 
 pytestmark = [pytest.mark.kafka, pytest.mark.nats]
 
-USER = Principal(user_id="ada", tenant_id="acme", tier=Tier.PRO, roles=frozenset(), entitled_until_ns=2**62)
+USER = Principal(
+    user_id="ada",
+    tenant_id="acme",
+    tier=Tier.PRO,
+    roles=frozenset({"tenant:trader"}),
+    entitled_until_ns=2**62,
+)
 WITHIN_S = 60.0
 
 

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+import redis
 
 from deployments.front.limits import Admission, RateLimiter, Tiers, load_tiers
 from models.principal import Principal, Tier
@@ -22,9 +23,9 @@ TIER = "{tenant: 200/hour, user: 50/hour, sockets: 1}"
 TIERS: Tiers = load_tiers(f"tiers: {{free: {TIER}, pro: {TIER}, enterprise: {TIER}, service: {TIER}}}")
 
 
-def limiter_on(store: FastStore) -> RateLimiter:
+def limiter_on(store: FastStore, tiers: Tiers = TIERS) -> RateLimiter:
     """One gateway's limiter."""
-    return RateLimiter(TIERS, shared=store, local=MemoryFastStore(time.time_ns), gateways=GATEWAYS)
+    return RateLimiter(tiers, shared=store, local=MemoryFastStore(time.time_ns), gateways=GATEWAYS)
 
 
 def caller(user_id: str, tenant: str) -> Principal:
@@ -33,7 +34,7 @@ def caller(user_id: str, tenant: str) -> Principal:
         user_id=user_id,
         tenant_id=tenant,
         tier=Tier.FREE,
-        roles=frozenset(),
+        roles=frozenset({"tenant:trader"}),
         entitled_until_ns=0,
     )
 
@@ -66,6 +67,37 @@ async def test_a_race_admits_exactly_the_rate(
 
     assert sum(admission.grant.allowed for admission in admissions) == 50
     assert not any(admission.local for admission in admissions)
+
+
+@pytest.mark.valkey
+async def test_what_is_admitted_is_the_burst_and_the_rate_times_the_time(
+    redis_url: str, unique: Callable[[str], str]
+) -> None:
+    """64 clients ask four gateways without pause: 1,200, and one for each 50 ms by the server's clock."""
+    line = "{tenant: 100000/hour, user: 1200/minute, sockets: 1}"
+    tiers = load_tiers(f"tiers: {{free: {line}, pro: {line}, enterprise: {line}, service: {line}}}")
+    config = RedisConfig(url=redis_url, timeout_ms=1000, connections=16)
+    alice, admitted = caller("alice", unique("tenant")), 0
+    async with AsyncExitStack() as stack:
+        clock = stack.enter_context(redis.Redis.from_url(redis_url))
+
+        def now_us() -> int:
+            seconds, microseconds = clock.time()
+            return int(seconds) * 1_000_000 + int(microseconds)
+
+        stores = [await stack.enter_async_context(RedisFastStore(config)) for _ in range(GATEWAYS)]
+        limiters = [limiter_on(store, tiers) for store in stores]
+        began = now_us()
+        admitted += (await limiters[0].admit(alice)).grant.allowed
+        last = begun = now_us()
+        while admitted < 1_220:
+            last = now_us()
+            admissions = await ask(limiters, alice, 64)
+            assert not any(admission.local for admission in admissions)
+            admitted += sum(admission.grant.allowed for admission in admissions)
+        ended = now_us()
+
+    assert 1_200 + (last - begun) // 50_000 <= admitted <= 1_200 + (ended - began) // 50_000
 
 
 async def test_users_of_a_tenant_race_for_its_rate(

@@ -18,12 +18,14 @@ from models.principal import Tier
 from serve_app.access import local_token, principal_of
 from serve_app.client import HubClient
 from serve_app.launch import free_port
+from serve_app.local_tenants import CONTROL
 from serve_app.runfile import RunningHub
 from serve_app.servers.apache_kafka import missing_reason
 from tests.conftest import without_kafka
 from tests.support.processes import titled
 
 START_TIMEOUT_S = 240.0
+TENANT = "tenant-1"
 HUB = (sys.executable, "-m", "serve_app.cli")
 
 
@@ -41,9 +43,7 @@ class UpHub:
 
     def token(self, user: str, *, admin: bool = False, entitled_s: int = 3600) -> str:
         """An access token of the user."""
-        principal = principal_of(
-            user, tenant="tenant-1", tier=Tier.SERVICE, admin=admin, entitled_s=entitled_s
-        )
+        principal = principal_of(user, tenant=TENANT, tier=Tier.SERVICE, admin=admin, entitled_s=entitled_s)
         return local_token(self.address, principal)
 
     def pids(self, what: str) -> list[int]:
@@ -95,10 +95,21 @@ def up_hub(state: Path, **settings: str) -> Iterator[UpHub]:
         start_new_session=True,
     )
     try:
-        yield UpHub(_address(state, process, Path(log.name)), process, environment)
+        running = UpHub(_address(state, process, Path(log.name)), process, environment)
+        _make_tenant(running)
+        yield running
     finally:
         _ended(process)
         log.close()
+
+
+def _make_tenant(hub: UpHub) -> None:
+    """The tenant that the tests act for."""
+    admin = principal_of("root", tenant="local", tier=Tier.ENTERPRISE, admin=True)
+    owner = {"login": "owner", "name": "Owner"}
+    body = {"tenant_id": TENANT, "name": "The tests", "tier": Tier.SERVICE, "owner": owner}
+    with HubClient(hub.address.url, local_token(hub.address, admin)) as client:
+        client.call("POST", f"{CONTROL}/tenants", body=body)
 
 
 def _ended(process: subprocess.Popen[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from random import Random
 from typing import Any
@@ -15,6 +14,7 @@ from serve_app.settings import load_settings, read_text
 from serve_app.stream_client import SignalStream
 from tests.e2e.conftest import UpHub
 from tests.support.eventually import eventually
+from tests.support.hub_run import Playback, played
 
 pytestmark = [pytest.mark.kafka, pytest.mark.serve, pytest.mark.slow, pytest.mark.timeout(600)]
 USERS = ("streamed-a", "streamed-b")
@@ -23,15 +23,13 @@ ENOUGH = 40
 
 @pytest.fixture
 def playing(hub: UpHub) -> Iterator[None]:
-    """Ticks for a minute, while both users are subscribed."""
+    """Ticks for a minute at most, while both users are subscribed."""
     for user in USERS:
         with hub.client(user) as client:
             for symbol in ("EURUSD", "NZDUSD"):
                 client.call("PUT", f"/api/v1/subscriptions/{strategy(hub)}/{symbol}", body={"risk": {}})
-    player = threading.Thread(target=lambda: hub.command("play", "--seconds", "60", timeout_s=200))
-    player.start()
-    yield
-    player.join()
+    with played(hub, Playback(seconds=60, speed=60.0)):
+        yield
 
 
 def strategy(hub: UpHub) -> str:

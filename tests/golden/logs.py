@@ -92,8 +92,10 @@ def _messages(subject: str) -> tuple[Kind, ...]:
 
 
 def _is_of(body: dict[str, Any], kind: Kind) -> bool:
-    """By the fields that can have one value only: `schema`, and `kind` where one schema has several."""
+    """By the fields that can have one value only: `schema`, and `kind` where one schema has several. The type
+    without a schema is that of the bodies without one.
+    """
     fields = kind.type.model_fields
-    schema, of = fields["schema_"].default, fields.get("kind")
+    schema, of = getattr(fields.get("schema_"), "default", None), fields.get("kind")
     told = getattr(of, "default", None)
     return body.get("schema") == schema and (not isinstance(told, str) or body.get("kind") == told)

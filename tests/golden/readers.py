@@ -12,6 +12,7 @@ from messaging.claims import EpochFilter
 from messaging.nats.codec import decode_bar, decode_clock, decode_tick
 from messaging.subjects import HALT_SUBJECT
 from messaging.topics import (
+    AUDIT_HEADS,
     CONTROL,
     DECISIONS,
     EVENT_MARKS,
@@ -22,6 +23,8 @@ from messaging.topics import (
     SIGNAL_STATE,
     SIGNALS,
     SUBSCRIPTIONS,
+    TENANT_EVENTS,
+    USAGE,
     USER_EVENTS,
 )
 from models.events import CHECKPOINT_KEY, Checkpoint, SequenceMark
@@ -35,6 +38,7 @@ from signals.halts import Halts
 from signals.ledger import Findings, LogEntry, SignalLog
 from signals.reader import PredictionRules, SignalRules
 from tests.golden.logs import Golden
+from tests.golden.used import believed, folded, told
 
 Results = dict[str, Any]
 
@@ -54,6 +58,9 @@ def results(records: Iterable[Golden]) -> Results:
         DECISIONS.name: _decisions,
         OUTCOMES.name: _outcomes,
         EVIDENCE.name: lambda found: _all(ModelEvidence, found),
+        AUDIT_HEADS.name: believed,
+        USAGE.name: folded,
+        TENANT_EVENTS.name: told,
         EVENT_MARKS.name: lambda found: _all(EventMark, found),
         **{topic.name: lambda found: _all(UserEvent, found) for topic in USER_EVENTS},
     }

@@ -41,12 +41,15 @@ from models.evidence import SHADOW_KEY, Shadow, Trial
 from models.halt import Halt, HaltScope
 from models.market import Bar, MarketClock, Tick
 from models.outcome import OutcomeRecord
+from models.principal import Tier
+from models.subscription import Entitlement, Subscription
 from serve_app.contracts.__main__ import rendered
 from serve_app.contracts.schemas import schemas
 from signals.encoding import decode_owed, encode
 from signals.reader import Verdict
 from tests.golden.logs import ROOT, Golden, write
 from tests.golden.readers import results
+from tests.golden.used import used
 from tests.simulation.world import World
 from tests.support.cards import a_card
 from tests.support.eventually import eventually
@@ -79,7 +82,7 @@ async def _signal_path() -> list[Golden]:
     await world.run()
     topics = (PREDICTIONS, SUBSCRIPTIONS, SIGNALS, SIGNAL_STATE)
     path = [one for topic in topics for one in _of(world.log, topic.name)]
-    return [*path, _shadow(path)]
+    return [*path, _shadow(path), _entitled(path)]
 
 
 def _shadow(path: list[Golden]) -> Golden:
@@ -98,6 +101,21 @@ def _shadow(path: list[Golden]) -> Golden:
     )
     behind = max(one.offset for one in path if (one.topic, one.partition) == (last.topic, last.partition))
     return Golden(last.topic, last.partition, behind + 1, last.timestamp_ms, SHADOW_KEY, encode(shadow))
+
+
+def _entitled(path: list[Golden]) -> Golden:
+    """An entitlement behind the last record of a subscriber's partition."""
+    last = [one for one in path if one.topic == SUBSCRIPTIONS.name and one.value][-1]
+    who = Subscription.from_record(last.value or b"")
+    one = Entitlement(
+        tenant_id=who.tenant_id,
+        user_id=who.user_id,
+        tier=Tier.ENTERPRISE,
+        entitled_until_ns=who.entitled_until_ns,
+        version=2,
+    )
+    behind = max(one.offset for one in path if (one.topic, one.partition) == (last.topic, last.partition))
+    return Golden(last.topic, last.partition, behind + 1, last.timestamp_ms, one.key(), encode(one))
 
 
 async def _judged() -> list[Golden]:
@@ -122,7 +140,7 @@ async def _around_it() -> list[Golden]:
     kept = [one for topic in topics for one in _of(hub.log, topic.name)]
     await hub.client.aclose()
     await hub.bus.close()
-    return [*await _catalogue(), *await _judged(), *kept, _dead_letter(), *_messages()]
+    return [*await _catalogue(), *await _judged(), *await used(), *kept, _dead_letter(), *_messages()]
 
 
 async def _catalogue() -> Iterable[Golden]:

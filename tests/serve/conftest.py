@@ -24,6 +24,8 @@ from tests.serve.client import BY_REFERENCE, BY_VALUE, Client, a_client
 from tests.serve.replicas import scripted_pool
 
 POOLS: Final = ("left", "right")
+METRICS_EVERY_MS: Final = 2_000
+"""Ray exports them every ten seconds if it is not told otherwise; a test waits for them."""
 TRANSPORTS: Final = {"actor": BY_REFERENCE, "grpc": BY_VALUE}
 
 
@@ -100,6 +102,7 @@ def _start_ray(directory: str) -> None:
                 object_store_memory=256 * 1024 * 1024,
                 log_to_driver=False,
                 _temp_dir=directory,
+                _system_config={"metrics_report_interval_ms": METRICS_EVERY_MS},
             )
         except Exception as error:
             if last or "timed out during startup" not in str(error):

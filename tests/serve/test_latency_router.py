@@ -18,6 +18,7 @@ from ray.serve.handle import DeploymentHandle
 
 from tests.serve import latency_notes
 from tests.serve.conftest import TRANSPORTS
+from tests.serve.deleted import deleted
 from tests.serve.latency_app import CAPACITY, caller, workers
 from tests.support.arrivals import next_arrival
 from tests.support.eventually import eventually
@@ -35,8 +36,7 @@ def deployed(ray_runtime: None) -> Iterator[dict[str, DeploymentHandle[Any]]]:
     }
     targets = [RunTarget(app, name=name, route_prefix=None) for name, app in apps.items()]
     yield dict(zip(apps, serve.run_many(targets), strict=True))
-    for name in apps:
-        serve.delete(name)
+    deleted(*apps)
 
 
 @pytest.fixture(params=TRANSPORTS)

@@ -19,6 +19,7 @@ from deployments.router import load_table
 from deployments.router.names import pool_app
 from deployments.router.scaling import APPLICATION_POLICY
 from tests.serve.client import BY_VALUE, a_client
+from tests.serve.deleted import deleted
 from tests.serve.growing import Load, by_target, card_of, growing_pool
 from tests.support.eventually import eventually
 
@@ -73,9 +74,10 @@ async def loads(ray_runtime: None) -> AsyncIterator[Mapping[str, Load]]:
     clients = {name: a_client([name], by_reference_from=BY_VALUE, cards=[card_of(name)]) for name in pools}
     await asyncio.gather(*(client.pools.open(seen_timeout_s=10) for client in clients.values()))
     yield {name: Load(client, STEP) for name, client in clients.items()}
-    for name, client in clients.items():
+    for client in clients.values():
         await client.pools.close()
-        serve.delete(pool_app(name))
+    deleted(*map(pool_app, clients))
+    for name in clients:
         load_table.TABLE.replicas_updated(name, [], now_ns=time.time_ns())
 
 

@@ -79,7 +79,7 @@ class Deployed:
             user_id=user,
             tenant_id="tenant",
             tier=Tier.PRO,
-            roles=frozenset(),
+            roles=frozenset({"tenant:trader"}),
             entitled_until_ns=time.time_ns() + entitled_s * 10**9,
         )
         assert isinstance(self.config.tokens, LocalTokens)

@@ -26,7 +26,7 @@ from ray import serve
 from ray.cluster_utils import Cluster
 from ray.exceptions import RayError
 
-from deployments.gateway.subscriptions import SubscriptionWriter
+from deployments.front.subscriptions import SubscriptionWriter
 from messaging.connect import open_bus, open_feed
 from messaging.topics import PREDICTIONS, SIGNALS
 from models.task import WINDOW
@@ -38,6 +38,7 @@ from serve_app.local_stack import LocalStack
 from serve_app.playback import Progress, history, play, seed_history
 from serve_app.settings import HubSettings, PoolSettings
 from serve_app.wiring import APP
+from tests.support.demo_users import made_up_users
 from tests.support.eventually import eventually
 
 TICKS: Final = (*EXAMPLE_TICKS, EXAMPLE_TICKS[0].replace("EURUSD=", "AUDUSD="))
@@ -112,7 +113,7 @@ async def _seed(settings: HubSettings, scene: Scene) -> None:
         await seed_history(feed, history(scene.files, scene.plan), keep=WINDOW + 1)
         tomorrow_ns = time.time_ns() + 86_400 * 1_000_000_000
         await SubscriptionWriter(bus).put_many(
-            scene.subscriptions(OPTIONS.users, entitled_until_ns=tomorrow_ns)
+            scene.subscriptions(made_up_users(OPTIONS.users), entitled_until_ns=tomorrow_ns)
         )
     finally:
         await feed.close()

@@ -17,6 +17,7 @@ import orjson
 from messaging.ports import LogRecord
 from models.subscription import RiskSettings
 from tests.simulation.asked import Asked, HaltSpan
+from tests.simulation.entitling import Entitled, entitled
 
 Slot = tuple[str, str, int]
 """Strategy, symbol, bar close."""
@@ -50,7 +51,7 @@ class Verdict:
 class Evidence:
     """The raw logs by partition, what came due, and when which process got an accepted probe (None where that
     was not watched). `limits` are those of each user, `halts` what was halted when, `state` the checkpoints
-    and marks.
+    and marks, `entitlements` what was written of them.
     """
 
     predictions: Mapping[int, Sequence[LogRecord]]
@@ -63,19 +64,21 @@ class Evidence:
     limits: Mapping[str, RiskSettings] = field(default_factory=dict)
     halts: Sequence[HaltSpan] = ()
     state: Mapping[int, Sequence[LogRecord]] = field(default_factory=dict)
+    entitlements: Sequence[Entitled] = ()
 
 
 def judge(evidence: Evidence) -> Verdict:
     """Hold what everybody was owed against what is in the logs."""
     verdict = Verdict()
     winners = _winners(evidence.predictions)
+    made = _made(evidence.predictions) if evidence.entitlements else {}
     reader = _Reader(evidence, verdict)
     for partition, records in evidence.signals.items():
         reader.read(partition, records)
         _check_claims(evidence, partition, records, verdict)
     for slot in evidence.due:
         if slot in winners:
-            _settle(slot, winners[slot], reader, evidence=evidence)
+            _settle(slot, winners[slot], reader, evidence=evidence, made_ns=made.get(slot, 0))
         else:
             verdict.complaints.append(f"forgotten: {slot} has no valid prediction record")
     for slot in {slot for slot, _ in reader.accepted} - set(evidence.due):
@@ -91,6 +94,16 @@ def _winners(predictions: Mapping[int, Sequence[LogRecord]]) -> dict[Slot, int]:
             if "slot" in body:
                 winners.setdefault(_slot(body["slot"]), record.timestamp_ms)
     return winners
+
+
+def _made(predictions: Mapping[int, Sequence[LogRecord]]) -> dict[Slot, int]:
+    """When the forecaster made the first valid record of each slot, which may be long before it landed."""
+    made: dict[Slot, int] = {}
+    for records in predictions.values():
+        for _, body in _valid(records):
+            if "slot" in body:
+                made.setdefault(_slot(body["slot"]), body["generated_ns"])
+    return made
 
 
 def _valid(records: Sequence[LogRecord]) -> Iterable[tuple[LogRecord, dict[str, Any]]]:
@@ -165,9 +178,12 @@ class _Reader:
         self.verdict.complaints.append(text)
 
 
-def _settle(slot: Slot, predicted_ms: int, reader: _Reader, *, evidence: Evidence) -> None:
+def _settle(slot: Slot, predicted_ms: int, reader: _Reader, *, evidence: Evidence, made_ns: int) -> None:
     verdict = reader.verdict
     must, may = _subscribed(evidence.subscriptions, slot, predicted_ms)
+    if evidence.entitlements:
+        span_ms = (predicted_ms - GRACE_MS, predicted_ms + GRACE_MS)
+        must, may = entitled(evidence.entitlements, must, may, span_ms=span_ms, made_ns=made_ns)
     for account in must:
         verdict.owed += 1
         if reader.accepted.get((slot, account)):

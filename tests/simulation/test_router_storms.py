@@ -82,7 +82,7 @@ async def _flood(storm: Storm, named: str | None, *, seconds: float) -> int:
         user_id="mallory",
         tenant_id="reckless",
         tier=Tier.FREE,
-        roles=frozenset(),
+        roles=frozenset({"tenant:trader"}),
         entitled_until_ns=2 * now_ns(),
     )
     calls, end_s = [], now_s() + seconds

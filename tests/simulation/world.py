@@ -34,6 +34,7 @@ from models.principal import Tier
 from models.strategy import Strategy
 from models.subscription import RiskSettings, Subscription
 from tests.simulation.asked import HaltSpan
+from tests.simulation.entitling import Entitling
 from tests.simulation.faults import DELAY_S, PARTITIONS, Trouble
 from tests.simulation.judge import Evidence, Verdict, judge
 from tests.simulation.market import DistantRouter, Playback, play
@@ -99,9 +100,10 @@ class Outcome:
 class World:
     """Owns the broker, the processes and the dice."""
 
-    def __init__(self, seed: int, *, trouble: bool = True) -> None:
+    def __init__(self, seed: int, *, trouble: bool = True, entitling: bool = False) -> None:
         self.rng = Random(f"world-{seed}")
         self.trouble = trouble
+        self.entitling = Entitling(self, Random(f"entitling-{seed}")) if entitling else None
         self.trouble_s = TROUBLE_S[0] if seed < LONG_BELOW else TROUBLE_S[1]
         self.trace: list[str] = []
         self.log = MemoryLog(
@@ -147,6 +149,8 @@ class World:
         feed, rng = MemoryFeed(self.market, Process("feeder")), Random(f"ticks-{self._seed}")
         self.background(play(self.playback, feed, clock=self.clock, rng=rng))
         trouble = Trouble(self)
+        if self.entitling:
+            self.background(self.entitling.run(self.trouble_s))
         if self.trouble:
             await trouble.run(self.trouble_s)
         trouble.mend()
@@ -169,6 +173,7 @@ class World:
             limits=LIMITS,
             halts=self.halts,
             state=self.records(SIGNAL_STATE.name, PARTITIONS),
+            entitlements=self.entitling.history if self.entitling else (),
         )
 
     def _judged(self) -> Verdict:
@@ -307,13 +312,12 @@ class World:
         self._tasks.append(asyncio.create_task(work))
 
 
-def simulate(seed: int, *, trouble: bool = True) -> Outcome:
+def simulate(seed: int, *, trouble: bool = True, entitling: bool = False) -> Outcome:
     """Live through the history of a seed."""
-    return run_virtual(_lived(seed, trouble=trouble))
+    return run_virtual(_lived(World(seed, trouble=trouble, entitling=entitling)))
 
 
-async def _lived(seed: int, *, trouble: bool) -> Outcome:
-    world = World(seed, trouble=trouble)
+async def _lived(world: World) -> Outcome:
     verdict = await world.run()
     logs = [
         *world.records(PREDICTIONS.name, PREDICTIONS.partitions).values(),

@@ -47,6 +47,8 @@ class PostgresServer:
         """A database of its own, as the template is; gone with the block."""
         name = f"test_{secrets.token_hex(6)}"
         self._ask("CREATE DATABASE {} TEMPLATE {} OWNER {}", name, template, OWNER_ROLE)
+        self._ask("REVOKE ALL ON DATABASE {} FROM PUBLIC", name)
+        self._ask("GRANT CONNECT ON DATABASE {} TO {}, {}", name, APP_ROLE, PLATFORM_ROLE)
         try:
             yield self.config(name)
         finally:
@@ -61,9 +63,9 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server(directory: Path) -> Iterator[PostgresServer]:
-    """The server, for as long as the block lasts."""
-    process = postgres(directory, durable=False)
+def postgres_server(directory: Path, *, durable: bool = False) -> Iterator[PostgresServer]:
+    """The server, for as long as the block lasts. Benchmarks ask for one that syncs what it commits."""
+    process = postgres(directory, durable=durable)
     process.start()
     try:
         process.wait_ready()

@@ -9,7 +9,7 @@ import orjson
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from deployments.front.access import Admin
+from deployments.front.permits import ReadsHub
 from deployments.gateway.services import Hub
 from models.base import Frozen
 from routing.trials.analytics import MINUTES_KEPT, Breakdown, Breaking, Part
@@ -38,7 +38,7 @@ class RoutingAnalytics(Frozen):
 
 
 @router.get("/analytics", response_model=RoutingAnalytics)
-async def analytics(hub: Hub, _: Admin, minutes: Minutes = 5) -> Response:
+async def analytics(hub: Hub, _: ReadsHub, minutes: Minutes = 5) -> Response:
     """Picks, completion, kept promises, regret, sheds and hedges, by model, replica, profile and tier."""
     now_ns, figures = hub.clock(), hub.observer.analytics
     content = {

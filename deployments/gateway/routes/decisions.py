@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from deployments.front.access import Caller
+from deployments.front.permits import Infers
 from deployments.gateway.services import Hub
 from models.outcome import RecordedDecision
 
@@ -12,6 +12,6 @@ router = APIRouter(prefix="/api/v1/decisions", tags=["inference"])
 
 
 @router.get("/{decision_id}")
-async def decision(decision_id: str, hub: Hub, caller: Caller) -> RecordedDecision:
+async def decision(decision_id: str, hub: Hub, caller: Infers) -> RecordedDecision:
     """The whole record of a decision made for the caller within the last day, and what became of it."""
     return await hub.decisions.recall(caller, decision_id)

@@ -1,4 +1,4 @@
-"""Messaging discovery in the founding shape: which subjects, topics and groups the hub uses. Admins only."""
+"""Messaging discovery in the founding shape: the subjects, topics and groups of the hub. For operators."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Final, TypeVar
 
 from fastapi import APIRouter, Query
 
-from deployments.front.access import Admin
+from deployments.front.permits import ReadsHub
 from messaging.subjects import SUBJECTS, Subject
 from messaging.topics import GROUPS, TOPICS, Group, Topic
 from models.base import Frozen
@@ -68,21 +68,21 @@ class ConsumerGroups(_Discovery):
 
 
 @router.get("/nats/subjects")
-async def nats_subjects(_: Admin, domain: Domain = None) -> Subjects:
+async def nats_subjects(_: ReadsHub, domain: Domain = None) -> Subjects:
     """The NATS contract."""
     found = _of_domain(((subject.domain, subject) for subject in SUBJECTS), domain)
     return Subjects(domain=domain or ALL, subjects=tuple(map(_subject_view, found)))
 
 
 @router.get("/kafka/topics")
-async def kafka_topics(_: Admin, domain: Domain = None) -> Topics:
+async def kafka_topics(_: ReadsHub, domain: Domain = None) -> Topics:
     """The Kafka contract."""
     found = _of_domain(((topic.domain, topic) for topic in TOPICS), domain)
     return Topics(domain=domain or ALL, topics=tuple(map(_topic_view, found)))
 
 
 @router.get("/kafka/consumer-groups")
-async def kafka_consumer_groups(_: Admin, domain: Domain = None) -> ConsumerGroups:
+async def kafka_consumer_groups(_: ReadsHub, domain: Domain = None) -> ConsumerGroups:
     """Who shares which topic."""
     found = _of_domain(((group.topic.domain, group) for group in GROUPS), domain)
     return ConsumerGroups(domain=domain or ALL, consumer_groups=tuple(map(_group_view, found)))

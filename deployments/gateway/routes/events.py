@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from deployments.front.access import Caller
+from deployments.front.permits import HasEvents
 from deployments.gateway.event_intake import NewEvent
 from deployments.gateway.event_pages import EventPage
 from deployments.gateway.services import Hub
@@ -20,14 +20,14 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
 @router.post("/{data_type}", status_code=201)
-async def save_event(data_type: DataType, event: NewEvent, hub: Hub, caller: Caller) -> SavedEvent:
+async def save_event(data_type: DataType, event: NewEvent, hub: Hub, caller: HasEvents) -> SavedEvent:
     """Save an event; answered when the log has it. With an `event_id` of yours a retry does no harm."""
     return await hub.events.save_user_event(caller, data_type, event)
 
 
 @router.get("/{data_type}")
 async def events(
-    data_type: DataType, hub: Hub, caller: Caller, *, cursor: Cursor = 0, limit: Limit = 100
+    data_type: DataType, hub: Hub, caller: HasEvents, *, cursor: Cursor = 0, limit: Limit = 100
 ) -> EventPage:
     """The caller's own events, oldest first."""
     return await hub.events.get_user_data(caller, data_type, cursor=cursor, limit=limit)

@@ -13,8 +13,9 @@ from typing import Annotated, NamedTuple
 from fastapi import APIRouter, Depends, Path, Response
 from pydantic import Field
 
-from deployments.front.access import Caller
+from deployments.front.permits import HasSignals
 from deployments.gateway.services import Hub, Services
+from models.access import Permission
 from models.base import Frozen
 from models.errors import BadValue, Forbidden, NotFound, UnknownStrategy
 from models.halt import EVERYTHING, Halt, HaltScope
@@ -62,41 +63,41 @@ class HaltList(Frozen):
 
 
 @router.get("")
-async def halts(hub: Hub, caller: Caller) -> HaltList:
+async def halts(hub: Hub, caller: HasSignals) -> HaltList:
     """Halts in force: all for an admin, for others those that stop their own signals."""
     await hub.halts.in_force()
     return HaltList(halts=hub.halts.concerning(caller))
 
 
 @router.put("/{scope}/{halted}")
-async def halt(target: Targeted, asked: HaltRequest, hub: Hub, caller: Caller) -> Halt:
+async def halt(target: Targeted, asked: HaltRequest, hub: Hub, caller: HasSignals) -> Halt:
     """Halt. When this answers, no signal made a tenth of a second later asks for anything."""
     _check_may(caller, target)
     _check_exists(hub, *target)
     wanted = Halt(**target._asdict(), reason=asked.reason, by=caller.user_id, at_ns=hub.clock())
     standing = await hub.halts.find(*target)
-    if standing and standing.by != caller.user_id and not caller.is_admin:
+    if standing and standing.by != caller.user_id and not caller.may(Permission.HALTS_WRITE):
         return standing.model_copy(update={"by": "an operator"})
     await hub.halts.put(wanted)
     return wanted
 
 
 @router.delete("/{scope}/{halted}", status_code=204)
-async def resume(target: Targeted, hub: Hub, caller: Caller) -> Response:
+async def resume(target: Targeted, hub: Hub, caller: HasSignals) -> Response:
     """Resume: signals follow from the next due slot on."""
     _check_may(caller, target)
     standing = await hub.halts.find(*target)
     if standing is None:
         raise NotFound("there is no such halt")
-    if standing.by != caller.user_id and not caller.is_admin:
+    if standing.by != caller.user_id and not caller.may(Permission.HALTS_WRITE):
         raise Forbidden("an operator has halted you; only an operator can resume")
     await hub.halts.lift(standing, by=caller.user_id)
     return Response(status_code=204)
 
 
 def _check_may(caller: Principal, target: Target) -> None:
-    if not caller.is_admin and target != (HaltScope.USER, caller.user_id):
-        raise Forbidden("this needs the role `admin` in the token; without it you may halt yourself only")
+    if not caller.may(Permission.HALTS_WRITE) and target != (HaltScope.USER, caller.user_id):
+        raise Forbidden("this needs the permission `halts:write`; without it you may halt yourself only")
 
 
 def _check_exists(hub: Services, scope: HaltScope, halted: str) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from fastapi import APIRouter, Response
 
-from deployments.front.access import Caller
+from deployments.front.permits import ReadsModels
 from deployments.gateway.health import CHECK_TIMEOUT_S, HealthReport, TopicsReport
 from deployments.gateway.services import Hub
 from models.errors import MessagingError
@@ -33,7 +33,7 @@ async def ready(hub: Hub) -> Response:
 
 
 @router.get("/health")
-async def health(hub: Hub, caller: Caller) -> HealthReport:
+async def health(hub: Hub, caller: ReadsModels) -> HealthReport:
     """Everything this gateway leans on, one check each, and what is halted."""
     report = await hub.health.report()
     with contextlib.suppress(MessagingError, TimeoutError):  # then as they were read last
@@ -43,6 +43,6 @@ async def health(hub: Hub, caller: Caller) -> HealthReport:
 
 
 @router.get("/api/health/kafka/topics")
-async def kafka_topics_health(hub: Hub, _: Caller) -> TopicsReport:
+async def kafka_topics_health(hub: Hub, _: ReadsModels) -> TopicsReport:
     """The hub's topics against those of the broker."""
     return await hub.health.topics()

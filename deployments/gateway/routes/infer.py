@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query
 
-from deployments.front.access import Caller
+from deployments.front.permits import Infers
 from deployments.gateway.inputs import tensors_of_inputs
 from deployments.gateway.last_good import GoodAnswer
 from deployments.gateway.markets import Tensors
@@ -79,7 +79,7 @@ class InferAnswer(Frozen):
 
 @router.post("/route")
 async def route(
-    ask: Ask, hub: Hub, caller: Caller, *, explain: Explain = False, strategy: Strategy = None
+    ask: Ask, hub: Hub, caller: Infers, *, explain: Explain = False, strategy: Strategy = None
 ) -> Choice:
     """Decide which model and replica would answer, and with which promise. Nothing is run or reserved.
 
@@ -97,7 +97,7 @@ async def route(
 
 @router.post("/infer")
 async def infer(
-    ask: InferAsk, hub: Hub, caller: Caller, *, explain: Explain = False, strategy: Strategy = None
+    ask: InferAsk, hub: Hub, caller: Infers, *, explain: Explain = False, strategy: Strategy = None
 ) -> InferAnswer:
     """Run the task on the chosen model, for the inputs sent or for the newest window of the symbol."""
     ask = _with_strategy(ask, strategy)

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from pydantic import Field
 
-from deployments.front.access import Admin, Caller
+from deployments.front.permits import ReadsModels, WritesModels
 from deployments.gateway.services import CatalogueView, Hub, Services
 from models.base import Frozen
 from models.card import ModelCard
@@ -35,28 +35,28 @@ class ModelList(Frozen):
 
 
 @router.get("")
-async def models(hub: Hub, _: Caller) -> ModelList:
+async def models(hub: Hub, _: ReadsModels) -> ModelList:
     """Every model of the catalogue."""
     catalogue = hub.router.catalogue
     return _list(catalogue, catalogue.cards)
 
 
 @router.get("/{name}")
-async def model_versions(name: str, hub: Hub, _: Caller) -> ModelList:
+async def model_versions(name: str, hub: Hub, _: ReadsModels) -> ModelList:
     """Every version of one model."""
     catalogue = hub.router.catalogue
     return _list(catalogue, _versions(catalogue, name))
 
 
 @router.get("/{name}/evidence")
-async def model_evidence(name: str, hub: Hub, _: Caller) -> EvidencePage:
+async def model_evidence(name: str, hub: Hub, _: ReadsModels) -> EvidencePage:
     """What every version of one model promised, held against what was observed of it live."""
     catalogue = hub.router.catalogue
     return evidence_page(_versions(catalogue, name), catalogue.evidence, catalogue_version=catalogue.version)
 
 
 @router.get("/{name}/{version}")
-async def model(name: str, version: str, hub: Hub, _: Caller) -> ModelCard:
+async def model(name: str, version: str, hub: Hub, _: ReadsModels) -> ModelCard:
     """The card of one version."""
     for card in hub.router.catalogue.cards:
         if (card.name, card.version) == (name, version):
@@ -101,7 +101,7 @@ class Moved(Frozen):
 
 
 @router.post("", status_code=201)
-async def register_model(model: NewModel, hub: Hub, caller: Admin) -> ModelCard:
+async def register_model(model: NewModel, hub: Hub, caller: WritesModels) -> ModelCard:
     """Add a model while everything runs: it is looked at, measured, signed, stored, and a candidate then.
 
     The same artefact again changes nothing; another one needs a new version.
@@ -110,19 +110,19 @@ async def register_model(model: NewModel, hub: Hub, caller: Admin) -> ModelCard:
 
 
 @router.post("/{name}/{version}/promote")
-async def promote_model(version: Version, why: Reason, hub: Hub, caller: Admin) -> Moved:
+async def promote_model(version: Version, why: Reason, hub: Hub, caller: WritesModels) -> Moved:
     """Let a version answer whoever asks for its task; the one that did so before is demoted."""
     return await _moved(hub, Move(step=Step.PROMOTE, model=version, reason=why.reason), caller)
 
 
 @router.post("/{name}/rollback")
-async def roll_back_model(name: str, why: Reason, hub: Hub, caller: Admin) -> Moved:
+async def roll_back_model(name: str, why: Reason, hub: Hub, caller: WritesModels) -> Moved:
     """Put the version back that was live before."""
     return await _moved(hub, Move(step=Step.ROLLBACK, model=name, reason=why.reason), caller)
 
 
 @router.post("/{name}/{version}/retire")
-async def retire_model(version: Version, why: Reason, hub: Hub, caller: Admin) -> Moved:
+async def retire_model(version: Version, why: Reason, hub: Hub, caller: WritesModels) -> Moved:
     """Take a registered version out: it answers nothing any more. Signals that it made stay explainable."""
     return await _moved(hub, Move(step=Step.RETIRE, model=version, reason=why.reason), caller)
 

@@ -10,8 +10,8 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from deployments.front.access import Admin
 from deployments.front.handlers import documented
+from deployments.front.permits import ReadsHub
 from deployments.gateway.services import Hub
 from deployments.router.recorder import HOUR_S
 from models.base import Frozen
@@ -36,7 +36,7 @@ class RecordingWanted(Frozen):
         **documented(AlreadyRecording.http_status),
     },
 )
-async def recording(wanted: RecordingWanted, hub: Hub, _: Admin) -> StreamingResponse:
+async def recording(wanted: RecordingWanted, hub: Hub, _: ReadsHub) -> StreamingResponse:
     """Stream every decision of this gateway, and all that it depends on, until the time is up.
 
     The first line names the gateway. Hanging up ends the recording; what was received is a valid one.

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from deployments.front.access import Caller
+from deployments.front.permits import HasSignals
 from deployments.gateway.backfill import SignalExplanation, SignalPage
 from deployments.gateway.services import Hub
 
@@ -20,7 +20,7 @@ Sequence = Annotated[int | None, Query(ge=1, le=2**53, description="The signal's
 
 @router.get("")
 async def signals(
-    hub: Hub, caller: Caller, *, since_seq: SinceSeq = 0, limit: Limit = 100, cursor: Cursor = None
+    hub: Hub, caller: HasSignals, *, since_seq: SinceSeq = 0, limit: Limit = 100, cursor: Cursor = None
 ) -> SignalPage:
     """Signals after a sequence number, oldest first."""
     return await hub.backfill.since(caller, since_seq, limit=limit, cursor=cursor)
@@ -28,7 +28,7 @@ async def signals(
 
 @router.get("/{delivery_id}/explain")
 async def explain_signal(
-    delivery_id: str, hub: Hub, caller: Caller, sequence: Sequence = None
+    delivery_id: str, hub: Hub, caller: HasSignals, sequence: Sequence = None
 ) -> SignalExplanation:
     """A signal with the prediction and the decision it came from."""
     return await hub.backfill.explain(caller, delivery_id, sequence=sequence)

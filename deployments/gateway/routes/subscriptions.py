@@ -8,9 +8,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from deployments.front.access import Caller
+from deployments.front.permits import HasSignals, Subscribes
+from deployments.front.subscriptions import Address
 from deployments.gateway.services import Hub, Services
-from deployments.gateway.subscriptions import Address
 from models.base import Frozen
 from models.errors import Forbidden, NotFound, UnknownStrategy, UnknownSymbol
 from models.principal import Principal
@@ -48,20 +48,20 @@ class SubscriptionList(Frozen):
 
 
 @router.get("")
-async def subscriptions(hub: Hub, caller: Caller) -> SubscriptionList:
+async def subscriptions(hub: Hub, caller: HasSignals) -> SubscriptionList:
     """All subscriptions of the caller."""
     return SubscriptionList(subscriptions=tuple(await hub.subscribed.of(caller)))
 
 
 @router.get("/{strategy}/{symbol}")
-async def subscription(address: Addressed, hub: Hub, caller: Caller) -> Subscription:
+async def subscription(address: Addressed, hub: Hub, caller: HasSignals) -> Subscription:
     """One subscription of the caller."""
     return await _own(hub, caller, address)
 
 
 @router.put("/{strategy}/{symbol}")
 async def subscribe(
-    address: Addressed, hub: Hub, caller: Caller, settings: SubscriptionSettings | None = None
+    address: Addressed, hub: Hub, caller: Subscribes, settings: SubscriptionSettings | None = None
 ) -> Subscription:
     """Subscribe, or change the risk settings; signals follow from the next due slot on."""
     _check_offer(hub, address)
@@ -82,7 +82,7 @@ async def subscribe(
 
 
 @router.delete("/{strategy}/{symbol}", status_code=204)
-async def unsubscribe(address: Addressed, hub: Hub, caller: Caller) -> Response:
+async def unsubscribe(address: Addressed, hub: Hub, caller: Subscribes) -> Response:
     """End a subscription of the caller."""
     await _own(hub, caller, address)
     await hub.subscriptions.delete(caller.user_id, address)
@@ -110,4 +110,4 @@ def _check_offer(hub: Services, address: Address) -> None:
 
 def _check_entitled(hub: Services, caller: Principal) -> None:
     if caller.entitled_until_ns <= hub.clock():
-        raise Forbidden("your entitlement has ended; renew it, then subscribe with a new token")
+        raise Forbidden("your entitlement has ended; renew it, then subscribe")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKeyConstraint,
     Integer,
@@ -38,7 +39,7 @@ USERS = Table(
     Column("name", Text, nullable=False),
     Column("email", Text),
     Column("roles", ARRAY(Text), nullable=False),
-    Column("enabled", Integer, nullable=False),
+    Column("enabled", Boolean, nullable=False),
     Column("profile", JSONB, nullable=False),
     Column("password_hash", Text),
     Column("not_before_ns", BigInteger, nullable=False),
@@ -108,8 +109,10 @@ LOGIN_FAILURES = Table(
     Column("failures", Integer, nullable=False),
     Column("blocked_until_ns", BigInteger, nullable=False),
     Column("last_ns", BigInteger, nullable=False),
+    Column("succeeded_ns", BigInteger),
 )
-"""Counted by where they come from, so that nobody locks somebody else out."""
+"""Counted by where they come from, so that nobody locks somebody else out; `succeeded_ns` marks a source that has
+once known the password."""
 
 SIGNING_KEYS = Table(
     "signing_keys",
@@ -127,8 +130,11 @@ ANNOUNCEMENTS = Table(
     "announcements",
     METADATA,
     Column("key", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
     Column("tenant_id", Text, nullable=False),
     Column("marked_ns", BigInteger, nullable=False),
+    Column("due_ns", BigInteger, nullable=False),
 )
-"""Keys of `hub.tenants` whose record is older than the database: marked in the transaction that changes
-something, and unmarked when the log has the new state."""
+"""What others must be told, marked in the transaction that changes something and unmarked when they have been:
+keys of `hub.tenants` whose record is older than the database (`kind` of `models.tenant.Kind`), and duties
+(`Duty`), which are not done before `due_ns`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from argon2 import Parameters, Type
 
 from storage.postgres.config import PostgresConfig
 from tests.support.control import ControlHub, control_hub
@@ -15,3 +16,12 @@ async def control(postgres_config: PostgresConfig) -> AsyncIterator[ControlHub]:
     """The shipped services on a migrated database."""
     async with control_hub(postgres_config) as hub:
         yield hub
+
+
+@pytest.fixture
+def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes that cost nothing, where a test is not about them."""
+    cheap = Parameters(
+        type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1
+    )
+    monkeypatch.setattr("deployments.control.passwords.RFC_9106_LOW_MEMORY", cheap)

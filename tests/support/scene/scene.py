@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import yaml
 
-from deployments.gateway.subscriptions import SubscriptionWriter
+from deployments.front.subscriptions import SubscriptionWriter
 from messaging.config import KafkaConfig
 from messaging.connect import open_bus
 from messaging.topics import CONTROL, PREDICTIONS, SIGNAL_STATE, SIGNALS, SUBSCRIPTIONS, create_topics

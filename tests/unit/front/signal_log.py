@@ -95,5 +95,9 @@ class SignalLog:
 def principal(user: str = ALICE, tenant: str = TENANT) -> Principal:
     """A caller."""
     return Principal(
-        user_id=user, tenant_id=tenant, tier=Tier.PRO, roles=frozenset(), entitled_until_ns=2**62
+        user_id=user,
+        tenant_id=tenant,
+        tier=Tier.PRO,
+        roles=frozenset({"tenant:trader"}),
+        entitled_until_ns=2**62,
     )

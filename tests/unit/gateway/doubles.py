@@ -13,18 +13,19 @@ import numpy as np
 from fastapi import FastAPI
 from numpy.typing import NDArray
 
+from deployments.front.halts import HaltDesk
 from deployments.front.limits import RateLimiter, Tiers, load_tiers
+from deployments.front.metering import UsageMeter
+from deployments.front.subscriptions import SubscriptionReader, SubscriptionWriter
 from deployments.front.tokens import LocalTokens, TokenVerifier, mint
 from deployments.front.user_signals import UserSignals
 from deployments.gateway.app import create_app
 from deployments.gateway.backfill import SignalBackfill
 from deployments.gateway.decisions import DecisionLog
-from deployments.gateway.halts import HaltDesk
 from deployments.gateway.health import Health, Readiness
 from deployments.gateway.last_good import LastGoodAnswers
 from deployments.gateway.markets import Markets
 from deployments.gateway.services import Services
-from deployments.gateway.subscriptions import SubscriptionReader, SubscriptionWriter
 from deployments.gateway.user_events import UserEvents
 from deployments.router.observer import Observer
 from deployments.router.recorder import Recorder
@@ -54,6 +55,7 @@ from routing.load import LoadTable
 from routing.trials.experiments import load_experiments
 from storage.memory import MemoryFastStore
 from storage.ports import FastStore
+from tests.support.known_tenants import KnownTenants
 
 SECRET = "kGq8yTz2Vw5RmX1cLh7NbP4sDf9JaE6u0Qo3"
 SECRET_ENV = "HUB_TEST_TOKEN_SECRET"
@@ -282,7 +284,7 @@ def principal(
     tenant: str = "acme",
     *,
     tier: Tier = Tier.PRO,
-    roles: Sequence[str] = (),
+    roles: Sequence[str] = ("tenant:trader",),
     entitled_until_ns: int | None = None,
     now_ns: int = 0,
 ) -> Principal:
@@ -333,6 +335,8 @@ async def make_hub(
         "health": Health(bus=bus, readiness=Readiness(lambda: True, lambda: True), probes={}),
         "models": ScriptedDesk(),
         "strategies": {STRATEGY.ref: STRATEGY},
+        "tenants": known_tenants().view,
+        "usage": UsageMeter(bus, name="gateway", clock=clock, rng=random.Random(9), meter=meter),
         "meter": meter,
         "clock": clock,
         "monotonic": clock.monotonic,
@@ -344,6 +348,16 @@ async def make_hub(
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     client = httpx2.AsyncClient(transport=transport, base_url="http://hub")
     return TestHub(app, client, services, router, log, bus, feed, market, publisher, meter, clock)
+
+
+def known_tenants() -> KnownTenants:
+    """Two tenants; acme's trader alice has a layer of her own."""
+    known = KnownTenants(load_tiers(TIERS))
+    secret = {"secret": True, "set": True}
+    known.tenant("acme", config={"risk.scale": 0.5, "mt5.password": secret}, config_version=3)
+    known.tenant("rival")
+    known.user("acme", "alice", {"risk.scale": 0.2}, version=2)
+    return known
 
 
 async def put_bars(feed: MemoryFeed, *, count: int = WINDOW + 1, symbol: str = "EURUSD") -> None:

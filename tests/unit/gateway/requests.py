@@ -37,6 +37,7 @@ PARAMETERS = {
     "{scope}": "user",
     "{halted}": "alice",
     "{data_type}": "commands",
+    "{tenant_id}": "acme",
 }
 OPEN = {"/health/live", "/health/ready"}
 

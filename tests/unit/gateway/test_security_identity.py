@@ -146,10 +146,12 @@ async def test_a_missing_or_unknown_attribute_denies(hub: TestHub, change: dict[
 
 
 async def test_a_tokens_roles_are_its_only_roles(hub: TestHub) -> None:
-    """Without the claim there are none."""
+    """Without the claim those of a trader; with an empty one there are none."""
     path = "/api/config/messaging/kafka/topics"
 
     assert (await hub.client.get(path, headers=_signed(hub, {"roles": None}))).status_code == 403
+    assert (await hub.client.get("/api/v1/models", headers=_signed(hub, {"roles": None}))).status_code == 200
+    assert (await hub.client.get("/api/v1/models", headers=_signed(hub, {}))).status_code == 403
     assert (await hub.client.get(path, headers=_signed(hub, {"roles": ["admin"]}))).status_code == 200
 
 

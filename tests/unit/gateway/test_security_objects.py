@@ -34,6 +34,8 @@ OWN_WRITES: Final = {
 }
 OWN_SWITCH: Final = {("PUT", HALT), ("DELETE", HALT), ("GET", "/api/v1/halts")}
 """`test_halts.py` has their matrix: they are named by their scope, and admins see and work all of them."""
+OF_TENANT: Final = {("GET", "/config/{tenant_id}")}
+"""`test_config.py` has their matrix: they are of a tenant, and the platform sees all of them."""
 ADMIN_ONLY: Final = {
     operation
     for operation in OPERATIONS
@@ -77,7 +79,10 @@ def test_every_operation_is_in_the_matrix() -> None:
     """A new operation has to say which kind it is."""
     opened = {operation for operation in OPERATIONS if operation[1] in OPEN}
 
-    assert OBJECTS | set(OWN_LISTS) | OWN_WRITES | OWN_SWITCH | ADMIN_ONLY | SHARED | opened == OPERATIONS
+    assert (
+        OBJECTS | set(OWN_LISTS) | OWN_WRITES | OWN_SWITCH | OF_TENANT | ADMIN_ONLY | SHARED | opened
+        == OPERATIONS
+    )
 
 
 @pytest.mark.parametrize("operation", sorted(OBJECTS))

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from deployments.front.subscriptions import partition_of_user
 from deployments.front.user_signals import UserSignals
 from deployments.gateway.backfill import SignalBackfill
-from deployments.gateway.subscriptions import partition_of_user
 from messaging.marks import SignalMarks
 from messaging.ports import Record
 from messaging.topics import PREDICTIONS, SIGNALS

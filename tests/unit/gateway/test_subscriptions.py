@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deployments.gateway.subscriptions import (
+from deployments.front.subscriptions import (
     Address,
     SubscriptionReader,
     SubscriptionWriter,

@@ -44,6 +44,7 @@ OPERATIONS = {
     ("GET", "/api/config/messaging/nats/subjects"),
     ("GET", "/api/config/messaging/kafka/topics"),
     ("GET", "/api/config/messaging/kafka/consumer-groups"),
+    ("GET", "/config/{tenant_id}"),
 }
 
 

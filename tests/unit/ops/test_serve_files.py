@@ -14,7 +14,7 @@ from ray.serve import Application
 from messaging.principals import ROOMS
 from serve_app import HubArgs, build, build_stream
 from serve_app.settings import HubSettings, load_settings
-from serve_app.wiring import APP, STREAM_APP, STREAM_ROUTE
+from serve_app.wiring import APP, CONTROL_APP, CONTROL_ROUTE, STREAM_APP, STREAM_ROUTE
 from tests.unit.ops.ray_checks import ROOT, checked_serve
 
 INSTALLED = Path("/srv/central-hub")
@@ -36,7 +36,7 @@ def _kuberay_serve() -> dict[str, Any]:
 
 
 def _settings(written: dict[str, Any]) -> HubSettings:
-    """The settings that both applications of a Serve file are built from."""
+    """The settings that all applications of a Serve file are built from."""
     files = {HubArgs.model_validate(one["args"]).config for one in written["applications"]}
     (file,) = files
     assert file is not None
@@ -53,6 +53,7 @@ def test_serve_takes_all_of_it(written: dict[str, Any]) -> None:
     assert [(one.name, one.route_prefix, one.import_path) for one in applications] == [
         (APP, "/", "serve_app:build"),
         (STREAM_APP, STREAM_ROUTE, "serve_app:build_stream"),
+        (CONTROL_APP, CONTROL_ROUTE, "serve_app:build_control"),
     ]
 
 

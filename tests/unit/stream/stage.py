@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import orjson
 
 from deployments.front.limits import RateLimiter, load_tiers
+from deployments.front.metering import UsageMeter
 from deployments.front.tokens import unauthenticated
 from deployments.front.user_signals import UserSignals
 from deployments.front.verified import Known
@@ -23,6 +24,7 @@ from deployments.stream.switchboard import SocketLimits, Switchboard
 from messaging.marks import SignalMarks
 from messaging.ports import Record
 from messaging.topics import SIGNALS
+from models.errors import TenantSuspended
 from models.events import BEAT_KEY
 from models.metrics import MemoryMeter
 from models.principal import Principal
@@ -42,11 +44,14 @@ class Tokens:
     def __init__(self) -> None:
         self.expires_s: dict[str, float] = {}
         self.gone: set[str] = set()
+        self.suspended: set[str] = set()
         self.principals: dict[str, Principal] = {}
 
     async def known(self, bearer: str) -> Known:
         if not bearer or bearer in self.gone:
             raise unauthenticated()
+        if bearer in self.suspended:
+            raise TenantSuspended("your tenant is suspended")
         who = self.principals.get(bearer) or principal(bearer)
         return Known(who, self.expires_s.get(bearer, 2**40), None, None, 0.0, 0.0)
 
@@ -60,6 +65,7 @@ class Stage:
         self.meter, self.tokens, self.switchboard = MemoryMeter(), Tokens(), Switchboard()
         bus = self.log.bus
         self.follower = Follower(bus, self.switchboard, rng=Random(2))
+        self.usage = UsageMeter(bus, name="stream", clock=self.clock, rng=Random(4), meter=self.meter)
         store = MemoryFastStore(self.clock)
         tiers = load_tiers(TIERS)
         limiter = RateLimiter(tiers, shared=store, local=MemoryFastStore(self.clock), gateways=1)
@@ -68,7 +74,14 @@ class Stage:
             Entrance(self.tokens, limiter, self.clock),
             SocketLimits(tiers, replicas=1),
             self.switchboard,
-            Tools(sources, self.tokens, self.meter, self.clock, SessionConfig(**{"beat_s": 2.0, **config})),
+            Tools(
+                sources,
+                self.tokens,
+                self.meter,
+                self.usage,
+                self.clock,
+                SessionConfig(**{"beat_s": 2.0, **config}),
+            ),
         )
         self._tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self.follower.run())]
 

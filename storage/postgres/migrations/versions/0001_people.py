@@ -28,7 +28,7 @@ CREATE TABLE {s}.users (
   name text NOT NULL,
   email text,
   roles text[] NOT NULL,
-  enabled integer NOT NULL,
+  enabled boolean NOT NULL,
   profile jsonb NOT NULL,
   password_hash text,
   not_before_ns bigint NOT NULL,
@@ -82,6 +82,7 @@ CREATE TABLE {s}.login_failures (
   failures integer NOT NULL,
   blocked_until_ns bigint NOT NULL,
   last_ns bigint NOT NULL,
+  succeeded_ns bigint,
   PRIMARY KEY (tenant_id, login, source)
 );
 CREATE TABLE {s}.signing_keys (
@@ -94,8 +95,10 @@ CREATE TABLE {s}.signing_keys (
 );
 CREATE TABLE {s}.announcements (
   key text PRIMARY KEY,
+  kind text NOT NULL,
   tenant_id text NOT NULL,
-  marked_ns bigint NOT NULL
+  marked_ns bigint NOT NULL,
+  due_ns bigint NOT NULL
 );
 CREATE INDEX ON {s}.sessions (tenant_id, user_id);
 CREATE INDEX ON {s}.api_keys (tenant_id, user_id);
@@ -117,6 +120,6 @@ def upgrade() -> None:
     guard("invitations", app=_EVERYTHING)
     guard("sessions", app=_EVERYTHING, platform=("SELECT",))
     guard("api_keys", app=_EVERYTHING, platform=("SELECT",))
-    guard("login_failures", app=_EVERYTHING)
+    guard("login_failures", app=_EVERYTHING, platform=("SELECT", "DELETE"))
     guard("announcements", app=("SELECT", "INSERT", "UPDATE", "DELETE"), platform=_EVERYTHING)
     allow("signing_keys", PLATFORM_ROLE, _EVERYTHING)

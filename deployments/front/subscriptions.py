@@ -1,7 +1,7 @@
 """Subscriptions in `user.subscriptions`: written as compacted records, read back by folding a partition.
 
-All of a user's subscriptions are in one partition, chosen by the user id alone, because the fan-out worker
-that owns the user reads that partition and no other.
+All of a user's subscriptions, and the entitlement that wins over them, are in one partition, chosen by the
+user id alone, because the fan-out worker that owns the user reads that partition and no other.
 """
 
 from __future__ import annotations
@@ -9,25 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
-import orjson
-
-from messaging.ports import EventBus, LogRecord, Producer, Record
+from deployments.front.subscription_fold import Address, SubscriptionFold, address_of
+from messaging.ports import EventBus, Producer, Record
 from messaging.topics import SUBSCRIPTIONS, partition_of
 from models.errors import AppendNotSent, AppendRefused, AppendUnknown, Forbidden
 from models.principal import Principal
-from models.subscription import Subscription, subscription_key
+from models.subscription import Entitlement, Subscription, subscription_key
 
 APPEND_TIMEOUT_S: Final = 10.0
 
-
-class Address(NamedTuple):
-    """What names a subscription within its user."""
-
-    account_id: str
-    strategy: str
-    symbol: str
+Written = Subscription | Entitlement
+__all__ = ["Address", "SubscriptionReader", "SubscriptionWriter", "address_of", "partition_of_user"]
 
 
 def partition_of_user(user_id: str) -> int:
@@ -53,14 +47,13 @@ class SubscriptionWriter:
         """Write one subscription and return its offset."""
         return await self._write(partition_of_user(subscription.user_id), [_record(subscription)])
 
-    async def put_many(self, subscriptions: Iterable[Subscription]) -> None:
+    async def put_many(self, many: Iterable[Written]) -> None:
         """Write many, one batch after the other in each partition, partitions side by side."""
-        by_partition: dict[int, list[Record]] = defaultdict(list)
-        for subscription in subscriptions:
-            by_partition[partition_of_user(subscription.user_id)].append(_record(subscription))
-        async with asyncio.TaskGroup() as group:
-            for partition, records in by_partition.items():
-                group.create_task(self._write(partition, records))
+        await self._write_many((one.user_id, _record(one)) for one in many)
+
+    async def delete_many(self, many: Iterable[Written]) -> None:
+        """Write the tombstones of many, as `put_many` writes."""
+        await self._write_many((one.user_id, Record(one.key(), None)) for one in many)
 
     async def delete(self, user_id: str, address: Address) -> int:
         """Write the tombstone of a subscription and return its offset."""
@@ -70,6 +63,14 @@ class SubscriptionWriter:
     async def close(self) -> None:
         if self._producer:
             await self._producer.close()
+
+    async def _write_many(self, records: Iterable[tuple[str, Record]]) -> None:
+        by_partition: dict[int, list[Record]] = defaultdict(list)
+        for user_id, record in records:
+            by_partition[partition_of_user(user_id)].append(record)
+        async with asyncio.TaskGroup() as group:
+            for partition, found in by_partition.items():
+                group.create_task(self._write(partition, found))
 
     async def _write(self, partition: int, records: Sequence[Record]) -> int:
         producer = await self._open()
@@ -98,7 +99,8 @@ class SubscriptionWriter:
 
 
 class SubscriptionReader:
-    """Reads a user's own subscriptions, up to the end of the log at the moment of the call.
+    """Reads subscriptions, up to the end of the log at the moment of the call, with tier and end as they
+    count: those of the user's entitlement, where there is one.
 
     Keeps the fold of each partition it was asked for and reads on from there, so only the first call to a
     partition reads all of it.
@@ -106,12 +108,24 @@ class SubscriptionReader:
 
     def __init__(self, bus: EventBus) -> None:
         self._bus = bus
-        self._folds: dict[int, _Fold] = defaultdict(_Fold)
+        self._folds: dict[int, SubscriptionFold] = defaultdict(SubscriptionFold)
 
     async def of(self, principal: Principal) -> list[Subscription]:
         """All subscriptions of the caller, by account, strategy and symbol."""
         own = await self._of_user(principal.user_id)
         return [own[address] for address in sorted(own) if own[address].tenant_id == principal.tenant_id]
+
+    async def of_tenant(self, tenant_id: str) -> list[Subscription]:
+        """All subscriptions of a tenant's users, by user, account, strategy and symbol."""
+        folds = await self._all()
+        users = sorted(user for fold in folds for user in fold.users(tenant_id))
+        found = (self._folds[partition_of_user(user)].subscriptions(user) for user in users)
+        return [own[at] for own in found for at in sorted(own) if own[at].tenant_id == tenant_id]
+
+    async def entitlements_of(self, tenant_id: str) -> list[Entitlement]:
+        """What was written last of the entitlements of a tenant's users, by user."""
+        found = [one for fold in await self._all() for one in fold.entitlements(tenant_id)]
+        return sorted(found, key=lambda one: one.user_id)
 
     async def check_user_id(self, principal: Principal) -> None:
         """Raise Forbidden if another tenant has a user of this id.
@@ -128,48 +142,25 @@ class SubscriptionReader:
         return next((item for item in await self.of(principal) if address_of(item) == address), None)
 
     async def _of_user(self, user_id: str) -> Mapping[Address, Subscription]:
-        partition = partition_of_user(user_id)
+        fold = await self._caught_up(partition_of_user(user_id))
+        return fold.subscriptions(user_id)
+
+    async def _all(self) -> Sequence[SubscriptionFold]:
+        return await asyncio.gather(*(self._caught_up(home) for home in range(SUBSCRIPTIONS.partitions)))
+
+    async def _caught_up(self, partition: int) -> SubscriptionFold:
         fold = self._folds[partition]
         async with fold.turn:
-            await self._catch_up(partition, fold)
-            return dict(fold.by_user.get(user_id, {}))
-
-    async def _catch_up(self, partition: int, fold: _Fold) -> None:
-        first, end = await self._bus.bounds(SUBSCRIPTIONS.name, partition)
-        if end < fold.position:
-            fold.restart()  # the topic was made anew
-        start = max(first, fold.position)
-        async for records in self._bus.read(SUBSCRIPTIONS.name, partition, start, end):
-            for record in records:
-                fold.take(record)
-        fold.position = end
+            first, end = await self._bus.bounds(SUBSCRIPTIONS.name, partition)
+            if end < fold.position:
+                fold.restart()  # the topic was made anew
+            start = max(first, fold.position)
+            async for records in self._bus.read(SUBSCRIPTIONS.name, partition, start, end):
+                for record in records:
+                    fold.take(record)
+            fold.position = end
+        return fold
 
 
-class _Fold:
-    """The live subscriptions of one partition up to `position`; `turn` lets one call at a time read on."""
-
-    def __init__(self) -> None:
-        self.turn = asyncio.Lock()
-        self.restart()
-
-    def restart(self) -> None:
-        self.position = 0
-        self.by_user: dict[str, dict[Address, Subscription]] = {}
-
-    def take(self, record: LogRecord) -> None:
-        user_id, *rest = orjson.loads(record.key)
-        address = Address(*rest)
-        own = self.by_user.setdefault(user_id, {})
-        if record.value is None:
-            own.pop(address, None)
-        else:
-            own[address] = Subscription.from_record(record.value)
-
-
-def address_of(subscription: Subscription) -> Address:
-    """What names the subscription within its user."""
-    return Address(subscription.account_id, subscription.strategy, subscription.symbol)
-
-
-def _record(subscription: Subscription) -> Record:
-    return Record(subscription.key(), subscription.model_dump_json().encode())
+def _record(one: Written) -> Record:
+    return Record(one.key(), one.model_dump_json(by_alias=True).encode())

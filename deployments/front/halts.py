@@ -11,6 +11,7 @@ from typing import Final
 from messaging.ports import Broadcast, EventBus, Producer, Record
 from messaging.subjects import HALT_SUBJECT
 from messaging.topics import CONTROL
+from models.access import Permission
 from models.errors import AppendRefused, AppendUnknown, MessagingError
 from models.halt import Halt, HaltScope, halt_key
 from models.principal import Principal
@@ -39,8 +40,14 @@ class HaltDesk:
         same, and holds for half a minute wherever it was heard.
         """
         _LOG.warning("halt of %s %s by %s: %s", halt.scope, halt.id, halt.by, halt.reason)
-        value = halt.model_dump_json(by_alias=True).encode()
+        value = _value(halt)
         await asyncio.gather(self._tell(value), self._write(Record(halt.key(), value)))
+
+    async def tell(self, halt: Halt) -> None:
+        """Say over NATS alone that something is halted, where the log cannot be read or written: it holds for
+        half a minute wherever it was heard.
+        """
+        await self._tell(_value(halt))
 
     async def lift(self, halt: Halt, *, by: str) -> None:
         """Resume: returns when the log has it."""
@@ -69,11 +76,11 @@ class HaltDesk:
         return self._halts.in_force
 
     def concerning(self, caller: Principal) -> tuple[Halt, ...]:
-        """What is known of those that the caller may see: an admin all, others those that stop their signals.
-        They learn why, not by whom.
+        """What is known of those that the caller may see: who works halts all, others those that stop their
+        signals. They learn why, not by whom.
         """
         known = self.known
-        if caller.is_admin:
+        if caller.may(Permission.HALTS_WRITE):
             return tuple(known)
         return tuple(_public(halt, caller) for halt in known if _concerns(halt, caller))
 
@@ -109,6 +116,10 @@ class HaltDesk:
         if self._producer is None:
             self._producer = await self._bus.producer("gateway-halts")
         return self._producer
+
+
+def _value(halt: Halt) -> bytes:
+    return halt.model_dump_json(by_alias=True).encode()
 
 
 def _concerns(halt: Halt, caller: Principal) -> bool:
