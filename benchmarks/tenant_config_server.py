@@ -27,6 +27,7 @@ from deployments.front.tokens import mint
 from messaging.config import KafkaConfig, NatsConfig
 from messaging.connect import open_bus
 from messaging.memory import MemoryBroadcast, MemoryMarket, Process
+from messaging.ports import EventBus
 from messaging.topics import create_topics
 from models.access import Permission
 from models.garbage import spare_collections
@@ -58,12 +59,16 @@ async def main() -> None:
         await _serve(hub.app, hub.token("u-1", "t1", roles=["operator"]))
         return
     kafka, postgres = arguments
-    assembled = await _control(kafka, PostgresConfig.model_validate_json(postgres))
+    bus = await open_bus(KafkaConfig(bootstrap=kafka), client_id="control")
+    assembled = await _control(bus, PostgresConfig.model_validate_json(postgres))
     tasks = [asyncio.create_task(one.run()) for one in (assembled.announcer, assembled.tail)]
     await assembled.founding.run()
     await _serve(create_app(assembled.services), _token(), tenant=new_tenant())
     for task in tasks:
         task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await assembled.announcer.close()
+    await bus.close()
 
 
 async def _empty() -> Response:
@@ -83,12 +88,12 @@ async def _serve(app: FastAPI, token: str, **ready: Any) -> None:
     await serving
 
 
-async def _control(kafka: str, postgres: PostgresConfig) -> Assembled:
-    bus, rng = await open_bus(KafkaConfig(bootstrap=kafka), client_id="control"), Random(1)
+async def _control(bus: EventBus, postgres: PostgresConfig) -> Assembled:
+    rng = Random(1)
     await create_topics(bus, 1)
     config = ControlConfig(
         postgres=postgres,
-        kafka=KafkaConfig(bootstrap=kafka),
+        kafka=KafkaConfig(bootstrap=_NOWHERE),
         nats=NatsConfig(servers=(f"nats://{_NOWHERE}",)),
         redis=RedisConfig(url=f"redis://{_NOWHERE}/0"),
         tokens=TOKENS,

@@ -143,7 +143,7 @@ class PlatformConfigRecord(Frozen):
 
     schema_: Literal["hub.platform-config/1"] = Field("hub.platform-config/1", alias="schema")
     layer: str
-    config: dict[str, Any]
+    config: dict[str, Any] = Field(default_factory=dict)
     config_version: int
 
 

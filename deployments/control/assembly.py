@@ -116,9 +116,11 @@ def assemble(config: ControlConfig, wires: Wires) -> Assembled:
     keeper = _head_keeper(config, wires)
     metering = UsageMeter(wires.bus, name="control", clock=wires.clock, rng=wires.rng, meter=wires.meter)
     mover = _mover(config, wires)
-    tenant_desk = TenantDesk(wires.database, changes, passwords, wires.rng)
     config_desk = ConfigDesk(
         wires.database, changes, TenantSecrets(sealer), view=view, templates=config.templates
+    )
+    tenant_desk = TenantDesk(
+        wires.database, changes, begin=config_desk.begin, passwords=passwords, rng=wires.rng
     )
     auth = auth_desks(
         config.auth,

@@ -20,7 +20,7 @@ from storage.redis_store import RedisConfig
 
 class AuditConfig(Frozen):
     """`key` signs how far the audit logs have come, every `heads_every_s`: 64 hex digits, all older keys
-    behind it after commas. `vault` is a directory or an object store that gets the signed heads beside the broker.
+    behind it after commas. `vault` is a directory or an object store that gets them beside the broker.
     """
 
     key: SecretRef | None = None
@@ -36,8 +36,8 @@ class FirstAdmin(Frozen):
 
 
 class AuthConfig(Frozen):
-    """How people come in. An access token lives for `access_s`, a session for `session_days` from its login. A
-    signing key is announced `overlap_s` before it signs, and followed by another after `key_days`; who keeps
+    """How people come in. An access token lives for `access_s`, a session for `session_days` from its login.
+    A signing key is announced `overlap_s` before it signs, and followed by another after `key_days`; who keeps
     copies of the key set (`/.well-known/jwks.json`) must ask for it anew more often than that overlap.
     """
 

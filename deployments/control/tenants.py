@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any, Final
 
@@ -35,13 +35,19 @@ from storage.postgres.database import Database
 ENTITLED_NS: Final = 366 * 86_400 * 10**9
 """How long a new tenant is entitled, unless its maker says otherwise."""
 
+BeginConfig = Callable[[Change, str], Awaitable[None]]
+"""Gives a new tenant what a template of that name sets."""
+
 
 class TenantDesk:
     """What the routes of tenants call; `rng` makes the ids."""
 
-    def __init__(self, database: Database, changes: Changes, passwords: Passwords, rng: Random) -> None:
+    def __init__(
+        self, database: Database, changes: Changes, *, begin: BeginConfig, passwords: Passwords, rng: Random
+    ) -> None:
         self._database = database
         self._changes = changes
+        self._begin = begin
         self._passwords = passwords
         self._rng = rng
 
@@ -54,6 +60,8 @@ class TenantDesk:
         hashed = await self._passwords.hashed(password) if password else None
         async with self._changes.of(new.tenant_id, actor=by, new=True) as change:
             tenant = await _added(change, new)
+            if new.template:
+                await self._begin(change, new.template)
             owner = new.owner.model_copy(update={"roles": (Role.TENANT_OWNER,)})
             if hashed is None:
                 sent = await self._invite(change, owner)

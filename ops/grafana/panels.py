@@ -310,6 +310,16 @@ OWNERSHIP: Final = Row(
             (Query(rate("hub_user_data_total", "data_type", "outcome"), "{{data_type}} {{outcome}}"),),
         ),
         Panel(
+            "Usage and audit",
+            "Reports of usage and what became of them; `torn` heads of audit logs mean that one was tampered with.",
+            "short",
+            (
+                Query(rate("hub_usage_reports_total", "outcome"), "reports {{outcome}}"),
+                Query(rate("hub_usage_records_total", "topic", "outcome"), "{{topic}} {{outcome}}"),
+                Query(rate("hub_audit_heads_total", "outcome"), "heads {{outcome}}"),
+            ),
+        ),
+        Panel(
             "User data behind the log",
             "How old an event may be that is not in the database yet. It must stay far below the hot period.",
             "s",

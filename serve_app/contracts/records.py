@@ -31,6 +31,14 @@ from models.outcome import RecordedDecision
 from models.prediction import Prediction, Skipped
 from models.signal import Signal
 from models.subscription import Entitlement, Subscription
+from models.tenant import (
+    ApiKeyRecord,
+    EndedSession,
+    PlatformConfigRecord,
+    SigningKeyRecord,
+    TenantRecord,
+    UserRecord,
+)
 from models.usage import SubscriptionViolation, TenantLimitApproaching, UsageReport
 from models.user_event import EVENT_KINDS, DataType, EventKind, EventMark, UserEvent
 
@@ -113,6 +121,44 @@ RECORDS: Final[Mapping[str, tuple[Kind, ...]]] = {
     ),
     topics.EVIDENCE.name: (
         Kind("hub.evidence-1", "model@version", "What a model's outcomes come to", ModelEvidence),
+    ),
+    topics.TENANTS.name: (
+        Kind("hub.tenant-1", '`["tenant", id]`', "A tenant, for all who let somebody in", TenantRecord),
+        Kind(
+            "hub.user-1",
+            '`["user", tenant, id]`',
+            "What is to be known of a user",
+            UserRecord,
+            tombstone=True,
+        ),
+        Kind(
+            "hub.ended-session-1",
+            '`["session", id]`',
+            "A session whose tokens do not count any more",
+            EndedSession,
+            tombstone=True,
+        ),
+        Kind(
+            "hub.api-key-1",
+            '`["api_key", id]`',
+            "An API key that is good, as a hash",
+            ApiKeyRecord,
+            tombstone=True,
+        ),
+        Kind(
+            "hub.signing-key-1",
+            '`["signing_key", id]`',
+            "The public half of a key that signs tokens",
+            SigningKeyRecord,
+            tombstone=True,
+        ),
+        Kind(
+            "hub.platform-config-1",
+            '`["platform_config", layer]`',
+            "A layer of the config above the tenants",
+            PlatformConfigRecord,
+            tombstone=True,
+        ),
     ),
     topics.USAGE.name: (
         Kind("hub.usage-1", "source", "What a process counted since its last report", UsageReport),

@@ -16,11 +16,11 @@ from typing import Any, Final
 
 from psycopg.pq import TransactionStatus
 from sqlalchemy import URL, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from models.errors import DatabaseAway, Forbidden
+from models.errors import BadValue, DatabaseAway, Forbidden
 from storage.ports import FastStore
 from storage.postgres.config import SCHEMA, TENANT_SETTING, Login, PostgresConfig
 from storage.postgres.positions import Positions
@@ -192,6 +192,8 @@ def translated() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as error:
         raise DatabaseAway("the database does not answer; try again", retry_after_s=1.0) from error
+    except DataError as error:
+        raise BadValue("a value holds what the database cannot keep, such as a NUL character") from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise DatabaseAway("the database went away; try again", retry_after_s=1.0) from error

@@ -24,6 +24,7 @@ from messaging.topics import (
     SIGNALS,
     SUBSCRIPTIONS,
     TENANT_EVENTS,
+    TENANTS,
     USAGE,
     USER_EVENTS,
 )
@@ -37,6 +38,7 @@ from signals.book import Book
 from signals.halts import Halts
 from signals.ledger import Findings, LogEntry, SignalLog
 from signals.reader import PredictionRules, SignalRules
+from tests.golden.known import remembered
 from tests.golden.logs import Golden
 from tests.golden.used import believed, folded, told
 
@@ -58,6 +60,7 @@ def results(records: Iterable[Golden]) -> Results:
         DECISIONS.name: _decisions,
         OUTCOMES.name: _outcomes,
         EVIDENCE.name: lambda found: _all(ModelEvidence, found),
+        TENANTS.name: remembered,
         AUDIT_HEADS.name: believed,
         USAGE.name: folded,
         TENANT_EVENTS.name: told,

@@ -47,6 +47,7 @@ from serve_app.contracts.__main__ import rendered
 from serve_app.contracts.schemas import schemas
 from signals.encoding import decode_owed, encode
 from signals.reader import Verdict
+from tests.golden.known import known
 from tests.golden.logs import ROOT, Golden, write
 from tests.golden.readers import results
 from tests.golden.used import used
@@ -140,7 +141,15 @@ async def _around_it() -> list[Golden]:
     kept = [one for topic in topics for one in _of(hub.log, topic.name)]
     await hub.client.aclose()
     await hub.bus.close()
-    return [*await _catalogue(), *await _judged(), *await used(), *kept, _dead_letter(), *_messages()]
+    return [
+        *await _catalogue(),
+        *await _judged(),
+        *known(),
+        *await used(),
+        *kept,
+        _dead_letter(),
+        *_messages(),
+    ]
 
 
 async def _catalogue() -> Iterable[Golden]:

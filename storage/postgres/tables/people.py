@@ -111,8 +111,8 @@ LOGIN_FAILURES = Table(
     Column("last_ns", BigInteger, nullable=False),
     Column("succeeded_ns", BigInteger),
 )
-"""Counted by where they come from, so that nobody locks somebody else out; `succeeded_ns` marks a source that has
-once known the password."""
+"""Counted by where they come from, so that nobody locks somebody else out; `succeeded_ns` marks a source that
+has once known the password."""
 
 SIGNING_KEYS = Table(
     "signing_keys",
@@ -135,6 +135,6 @@ ANNOUNCEMENTS = Table(
     Column("marked_ns", BigInteger, nullable=False),
     Column("due_ns", BigInteger, nullable=False),
 )
-"""What others must be told, marked in the transaction that changes something and unmarked when they have been:
+"""What others must be told, marked in the transaction that changes something, unmarked when they have been:
 keys of `hub.tenants` whose record is older than the database (`kind` of `models.tenant.Kind`), and duties
 (`Duty`), which are not done before `due_ns`."""

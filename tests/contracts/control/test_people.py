@@ -227,3 +227,12 @@ async def _equal(found: Awaitable[int], wanted: int) -> bool:
 
 async def _exceeds(found: Awaitable[int], bound: int) -> bool:
     return await found > bound
+
+
+@pytest.mark.parametrize("path", ["/tenants/%00", "/tenants/acme/users/%00", "/tenants/acme/users?after=%00"])
+async def test_what_no_database_keeps_is_bad_input(control: ControlHub, path: str) -> None:
+    """A NUL in a path or a query is refused, and is no defect."""
+    await _acme(control)
+    answer = await control.client.get(path, headers=control.auth())
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "bad_value")

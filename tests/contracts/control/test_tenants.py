@@ -154,3 +154,15 @@ async def test_a_tenant_is_exported_and_deleted_for_good(control: ControlHub) ->
     assert (deleted.status_code, deleted.json()["status"]) == (200, "deleted")
     assert (gone.status_code, again.status_code) == (404, 409)
     await eventually(lambda: known(control).status is TenantStatus.DELETED)
+
+
+async def test_a_tenant_begins_with_the_config_of_a_template(control: ControlHub) -> None:
+    """And is not made at all where there is no such template."""
+    unknown = await control.client.post("/tenants", json=new_tenant(template="none"), headers=control.auth())
+    made = await control.client.post(
+        "/tenants", json=new_tenant(template="conservative"), headers=control.auth()
+    )
+    versions = await control.client.get("/tenants/acme/config/versions", headers=control.auth())
+
+    assert (unknown.status_code, made.status_code) == (404, 201)
+    assert versions.json()["versions"][0]["comment"] == "template conservative"

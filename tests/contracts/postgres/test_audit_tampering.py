@@ -70,7 +70,7 @@ def _delete_the_first(connection: psycopg.Connection[Any], _: Sequence[Anchor]) 
 
 
 def _swap(connection: psycopg.Connection[Any], _: Sequence[Anchor]) -> None:
-    for old, new in ((1_234, 99_999), (2_345, 1_234), (99_999, 2_345)):
+    for old, new in ((1_234, 10**9), (2_345, 1_234), (10**9, 2_345)):
         connection.execute(
             "UPDATE hub.audit_entries SET sequence = %s WHERE tenant_id = 'acme' AND sequence = %s",
             (new, old),
