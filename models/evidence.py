@@ -68,7 +68,8 @@ class TrialOutcome(Frozen):
     `score` is |outcome - median| / scale, what conformal calibration is made of. `inside` is the index of the
     narrowest level whose interval held the outcome; with none, how many levels there are. Losses are in
     basis points: `interval_loss` the mean over all levels, `pinball_loss` over q05, q50 and q95. `right` is
-    1 or 0 for the direction, 1/2 where the forecast named none, None where the price did not move.
+    1 or 0 for the direction (that of `prob_up`, or of the median where it is exactly 1/2), 1/2 where the
+    forecast named none, None where the price did not move.
     """
 
     model: str

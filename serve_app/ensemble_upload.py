@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from models.card import Ensemble, ModelCard, ModelStatus
+from models.card import MOST_MEMBERS, NAMED_MODEL, Ensemble, ModelCard, ModelStatus
 from models.ensembles import is_named, market_of, members_of, recipe_of
 from models.errors import CardRejected
 from models.evidence import LiveEvidence
@@ -18,6 +19,10 @@ from routing.ensembles import described
 from routing.evidence.weights import weights_of
 
 _MEMBERS: Final = "ensemble.members"
+_NAMES: Final = (
+    "a model is named as ridge or, in one version, as ridge@1; a name is lower-case letters, digits and "
+    "dashes, begins with a letter and has at most 63 characters"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +59,15 @@ def said_of(card: Mapping[str, Any]) -> str | None:
 
 
 def _ensemble(of: Sequence[str]) -> Ensemble:
-    try:
-        return Ensemble.model_validate({"members": tuple(of) or "live"})
-    except ValidationError as error:
-        raise CardRejected(f"members were {', '.join(of)}: {_first(error)}", field=_MEMBERS) from error
+    if len(of) == 1:
+        raise CardRejected(f"an ensemble has at least two members; {of[0]} is one", field=_MEMBERS)
+    if len(of) > MOST_MEMBERS:
+        raise CardRejected(
+            f"an ensemble has at most {MOST_MEMBERS} members; these are {len(of)}: name fewer", field=_MEMBERS
+        )
+    if wrong := [name for name in of if not re.fullmatch(NAMED_MODEL, name)]:
+        raise CardRejected(f"members cannot be {' or '.join(map(repr, wrong))}: {_NAMES}", field=_MEMBERS)
+    return Ensemble(members=tuple(of) or "live")
 
 
 def _like(cards: Sequence[ModelCard], ensemble: Ensemble) -> ModelCard:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.market import Bar, Tick
-from models.task import WINDOW
+from models.task import CONTEXT_FEATURES, WINDOW
 from signals.bars import BarBuilder
 from signals.features import tensors_of
 from signals.windows import RollingWindow, Window
@@ -56,7 +56,8 @@ class Samples:
 
     @classmethod
     def joined(cls, parts: Sequence[Samples]) -> Self:
-        """All rows of all parts, part after part."""
+        """All rows of all parts, part after part; of no parts there are no rows."""
+        parts = parts or [_NONE]
         return cls(
             np.concatenate([part.instrument for part in parts]),
             np.concatenate([part.close_ms for part in parts]),
@@ -64,6 +65,15 @@ class Samples:
             np.concatenate([part.context for part in parts]),
             np.concatenate([part.outcome for part in parts]),
         )
+
+
+_NONE: Final = Samples(
+    instrument=np.empty(0, np.str_),
+    close_ms=np.empty(0, np.int64),
+    window=np.empty((0, WINDOW), np.float32),
+    context=np.empty((0, len(CONTEXT_FEATURES)), np.float32),
+    outcome=np.empty(0),
+)
 
 
 def tick_files(directory: Path, symbol: str) -> list[Path]:

@@ -6,6 +6,7 @@ Nothing here looks inside a model: whatever keeps the task's contract gets a car
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from inference.calibration import RawOutputs
 from inference.cards import CARD_FILE
 from inference.session import MODEL_FILE, Session
 from models.card import Calibration, ModelCard, ModelContract, ModelStatus
+from models.errors import BadValue
 from models.task import CONTEXT_FEATURES, TIME_SERIES_FORECAST, WINDOW
 from training.about import About
 from training.calibrate import calibrate
 from training.data import Samples, samples_in
 from training.evidence import Losses, evidence_of, losses_of
-from training.plan import Plan
+from training.plan import Part, Plan
 from training.running import run_in_chunks
 from training.source import Source
 
@@ -63,10 +65,36 @@ class Parts:
     test: Samples
 
     @classmethod
-    def of(cls, samples: Samples, plan: Plan, *, stride: int) -> Parts:
-        """Split by time, taking every `stride`-th window."""
+    def of(cls, samples: Samples, plan: Plan, *, stride: int, closes_ms: Sequence[int]) -> Parts:
+        """Split by time, taking every `stride`-th window. BadValue names a part in which there is none, and
+        how many of the bars, which close at `closes_ms`, are there.
+        """
         taken = samples.where(np.arange(len(samples)) % stride == 0)
-        return cls(taken.during(plan.train), taken.during(plan.calibration), taken.during(plan.test))
+        parts = cls(taken.during(plan.train), taken.during(plan.calibration), taken.during(plan.test))
+        parts._check(plan, closes_ms)
+        return parts
+
+    def _check(self, plan: Plan, closes_ms: Sequence[int]) -> None:
+        if not len(self.train):
+            raise _too_few("train", "has no window", plan, closes_ms)
+        if not len(self.calibration):
+            raise _too_few("calibration", "has no window", plan, closes_ms)
+        tested = set(self.test.instrument[self.test.outcome != 0].tolist())
+        if untested := [name for name in plan.instruments if name not in tested]:
+            lacks = f"has no window of {' or '.join(untested)} after which the price moved"
+            raise _too_few("test", lacks, plan, closes_ms)
+
+
+def _too_few(name: str, lacks: str, plan: Plan, closes_ms: Sequence[int]) -> BadValue:
+    part: Part = getattr(plan, name)
+    there = sum(part.start_ms <= close_ms < part.end_ms for close_ms in closes_ms)
+    needed = WINDOW + 1 + plan.horizon_bars
+    return BadValue(
+        f"the {name} part, {part}, {lacks}: with its outcome one takes {needed:,} bars in a row, "
+        f"and {there:,} of the {len(closes_ms):,} bars there are close in this part. "
+        "Play for longer, or choose a shorter span that is full of bars",
+        field=name,
+    )
 
 
 class Yardstick:
@@ -74,8 +102,10 @@ class Yardstick:
 
     def __init__(self, plan: Plan, source: Source, *, stride: int = 1) -> None:
         self.plan = plan
-        samples = [samples_in(source.sessions(symbol, plan.bar_ms), plan) for symbol in plan.instruments]
-        self.parts = Parts.of(Samples.joined(samples), plan, stride=stride)
+        sessions = [list(source.sessions(symbol, plan.bar_ms)) for symbol in plan.instruments]
+        samples = Samples.joined([samples_in(found, plan) for found in sessions])
+        closes_ms = [bar.close_ms for found in sessions for session in found for bar in session]
+        self.parts = Parts.of(samples, plan, stride=stride, closes_ms=closes_ms)
         self._provenance = {
             "train": str(plan.train),
             "calibration": str(plan.calibration),

@@ -86,7 +86,8 @@ def _origin(console: Console, page: EvidencePage) -> None:
         folded = f"outcomes up to offset {page.evidence_cursor:,}"
     console.print(
         f"catalogue version {page.catalogue_version}, {folded}; kept: the level lies within the bounds; "
-        "broken: fewer outcomes inside than promised, for certain; too wide: more, for certain",
+        "broken: fewer outcomes inside than promised, for certain; too wide: more, for certain; "
+        "skill is against the control: naive, unless judging.control names another model",
         style="dim",
         highlight=False,
     )

@@ -40,7 +40,7 @@ def _line(seen: ModelEvidence) -> str:
     pooled = seen.on(POOLED)
     made = f"{seen.model}: {seen.outcomes:,} outcomes, {seen.answered:,} of them of answers"
     if pooled is None:
-        return f"{made}; too few to bound anything"
+        return f"{made}; too few to bound anything{_so_far(seen)}"
     covered = pooled.coverage["0.95"]
     text = (
         f"{made}; 95 % intervals held {covered.value:.1%} (surely {covered.lower:.1%} to {covered.upper:.1%})"
@@ -48,3 +48,12 @@ def _line(seen: ModelEvidence) -> str:
     if pooled.skill is None:
         return f"{text}; the measure of skill"
     return f"{text}; skill {pooled.skill.value:+.3f} (surely above {pooled.skill.lower:+.3f})"
+
+
+def _so_far(seen: ModelEvidence) -> str:
+    """The raw share of its history, in which nothing has faded; the latest outcomes are not in it yet."""
+    n = sum(stretch.n for stretch in seen.history)
+    if not n:
+        return ""
+    inside = sum(round(stretch.n * stretch.coverage["0.95"]) for stretch in seen.history)
+    return f"; so far 95 % intervals held {inside / n:.1%} of the first {n:,}"

@@ -28,7 +28,7 @@ def judged(trial: Trial, spread: Spread, realised: float, *, answered: bool) -> 
         inside=sum(score > multiplier for multiplier in spread.multipliers),
         interval_loss=_interval_loss(spread, score),
         pinball_loss=_pinball_loss(trial.location, spread, realised),
-        right=_right(trial.prob_up, realised),
+        right=_right(trial, realised),
         service_us=trial.service_us,
     )
 
@@ -48,9 +48,15 @@ def _pinball_loss(location: float, spread: Spread, realised: float) -> float:
     return sum(losses) / len(quantiles) * _BASIS_POINT
 
 
-def _right(prob_up: float, realised: float) -> float | None:
+def _right(trial: Trial, realised: float) -> float | None:
+    """1 if the direction was right, 1/2 if none was named, None if there was none.
+
+    A calibration that found no news in the log odds (`up_slope` 0) makes every probability 1/2. Then the
+    direction is the median's: to call all such forecasts half right would hide how they did.
+    """
     if realised == 0.0:
         return None
-    if prob_up == 0.5:
+    said = trial.prob_up - 0.5 or trial.location
+    if said == 0.0:
         return 0.5
-    return float((prob_up > 0.5) == (realised > 0))
+    return float((said > 0) == (realised > 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -112,6 +113,31 @@ def test_what_is_wrong_is_named_before_anything_is_sent(hub: Hub, arguments: lis
     assert isinstance(said.exception, CardRejected)
     assert said.exception.field == field
     assert hub.sent == []
+
+
+@pytest.mark.parametrize(
+    ("of", "words"),
+    [
+        ("ridge,Not a name", "members cannot be 'Not a name': a model is named as ridge or"),
+        ("ridge,mlp@x,two words", "members cannot be 'mlp@x' or 'two words': "),
+        (",".join(f"m{number}" for number in range(17)), "at most 16 members; these are 17: name fewer"),
+    ],
+)
+def test_members_that_cannot_be_are_refused_in_plain_words(hub: Hub, of: str, words: str) -> None:
+    """Which name it was, or how many there were and may be; nothing of how that was found out."""
+    error = CliRunner().invoke(app, ["ensemble", "blend", "--of", of]).exception
+
+    assert isinstance(error, CardRejected)
+    assert words in error.message
+    assert not {"[", "function", "String", "Tuple"} & set(re.findall(r"\[|\w+", error.message))
+
+
+def test_as_many_members_as_there_may_be_are_taken(hub: Hub) -> None:
+    """The bound itself is no fault."""
+    hub.cards = tuple(a_card(f"m{number}") for number in range(16))
+    names = ",".join(f"m{number}" for number in range(16))
+
+    assert CliRunner().invoke(app, ["ensemble", "blend", "--of", names]).exit_code == 0
 
 
 def test_models_of_several_markets_have_to_be_chosen_from(hub: Hub) -> None:

@@ -11,7 +11,7 @@ import pytest
 from models.evidence import Outcome, Shadow, Spread, Trial
 from models.prediction import Prediction, ReferencePrice, Skipped
 from models.task import INTERVAL_LEVELS
-from signals.outcomes import Resolver, Unjudged
+from signals.outcomes import Resolver, Unjudged, judging
 from tests.unit.signals.records import BAR_MS, CLOSE_MS, LINEAGE, forecast, prediction, skipped, slot
 
 MULTIPLIERS = tuple(0.5 + index / 2 for index in range(len(INTERVAL_LEVELS)))
@@ -119,6 +119,22 @@ def test_losses_are_those_of_the_card() -> None:
         assert judged.right == float(expected.right_direction[0])
         inside = [float(expected.inside[f"{level:.2f}"][0]) for level in INTERVAL_LEVELS]
         assert [float(index >= judged.inside) for index in range(len(INTERVAL_LEVELS))] == inside
+
+
+@pytest.mark.parametrize(
+    ("prob_up", "median", "right"),
+    [(0.6, -1e-5, 1.0), (0.4, 1e-5, 0.0), (0.5, 1e-5, 1.0), (0.5, -1e-5, 0.0), (0.5, 0.0, 0.5)],
+)
+def test_a_direction_is_that_of_the_median_where_the_probability_has_none(
+    prob_up: float, median: float, right: float
+) -> None:
+    """As of models that were calibrated to a slope of 0. Only where the median has none either it is half
+    right; a price that stays where it was is no direction.
+    """
+    named = trial("m@1", location=median).model_copy(update={"prob_up": prob_up})
+    found = [judging.judged(named, SPREAD, realised, answered=True).right for realised in (2e-4, -2e-4, 0.0)]
+
+    assert found == [right, 1 - right, None]
 
 
 def test_one_model_counts_once_however_many_strategies_it_answered() -> None:

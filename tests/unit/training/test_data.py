@@ -3,21 +3,53 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from models.market import Tick
+from models.errors import BadValue
+from models.market import Bar, Tick
 from models.task import WINDOW
 from signals.features import tensors_of
 from signals.windows import RollingWindow
-from tests.unit.training.synthetic import PLAN
+from tests.unit.training.synthetic import PLAN, START_MS
 from training.data import bars_of, read_ticks, samples_of, tick_files
 from training.measure import Yardstick
 from training.plan import Plan, load_plan
 from training.source import TickFiles
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Bars whose closes lie between these seconds of the day, session by session; the price moves, but for
+    one instrument that keeps still.
+    """
+
+    seconds: Sequence[tuple[int, int]]
+    still: str = ""
+
+    def sessions(self, symbol: str, bar_ms: int) -> Iterator[list[Bar]]:
+        """The same for every symbol."""
+        for first, end in self.seconds:
+            closes = range(START_MS + first * 1000, START_MS + end * 1000, bar_ms)
+            yield [self._bar(symbol, bar_ms, close_ms) for close_ms in closes]
+
+    def until(self, symbols: Sequence[str], bar_ms: int) -> datetime:
+        """The plan says it."""
+        raise NotImplementedError
+
+    def provenance(self, symbols: Sequence[str]) -> dict[str, str]:
+        """Nothing to tell."""
+        return {}
+
+    def _bar(self, symbol: str, bar_ms: int, close_ms: int) -> Bar:
+        price = 1.0 if symbol == self.still else 1.0 + close_ms % 7_001 / 1e7
+        return Bar(symbol, bar_ms, close_ms, price, price, price, price, 1e-4, 1)
 
 
 def test_samples_are_the_windows_of_the_live_path(ticks: Path) -> None:
@@ -91,6 +123,33 @@ def test_missing_ticks_are_named(tmp_path: Path) -> None:
     """The error says what was looked for and where."""
     with pytest.raises(FileNotFoundError, match=r"gbpusd_ticks_\*\.csv\.gz"):
         list(TickFiles(tmp_path).sessions("GBPUSD", PLAN.bar_ms))
+
+
+@pytest.mark.parametrize(
+    ("sessions", "said"),
+    [
+        ([], "the train part, 2014-05-02 00:05 to 2014-05-02 00:20 UTC, has no window: .* 0 of the 0 bars"),
+        ([(0, 20 * 60)], "the calibration part, .* has no window: .* 0 of the 2,400 bars"),
+        ([(0, 36 * 60)], "the test part, .* no window of EURUSD or NZDUSD .* 0 of the 4,320 bars"),
+        ([(20 * 60, 50 * 60)], "the train part, .* 0 of the 3,600 bars"),
+        (
+            [(first, first + 259) for first in range(0, 50 * 60, 260)],
+            "takes 260 bars in a row, and 1,794 of ",
+        ),
+    ],
+)
+def test_a_part_without_a_window_is_named(sessions: list[tuple[int, int]], said: str) -> None:
+    """Where bars end too early, begin too late, or have a hole before every window is full: with how many
+    there are, how many it takes, and what to do.
+    """
+    with pytest.raises(BadValue, match=f"{said}.*Play for longer, or choose a shorter span"):
+        Yardstick(PLAN, Recorded(sessions))
+
+
+def test_an_instrument_whose_price_never_moved_cannot_be_tested() -> None:
+    """Of its direction nothing can be said; the one that did move is not named."""
+    with pytest.raises(BadValue, match=r"the test part, .* no window of NZDUSD after which the price moved"):
+        Yardstick(PLAN, Recorded([(0, 50 * 60)], still="NZDUSD"))
 
 
 def test_a_stride_keeps_every_nth_window(ticks: Path, yardstick: Yardstick) -> None:

@@ -103,6 +103,10 @@ def test_a_newer_version_by_the_documented_way(
     ("options", "word"),
     [
         (["--since", "2014-05-02T15:00"], "too short"),
+        (
+            ["--since", "2014-05-01T00:00"],
+            "^bad_value: the train part, 2014-05-01 00:00 to .*, has no window: .*",
+        ),
         (["--since", "2014-05-02T12:10", "--only", "oracle"], "there is no model oracle"),
     ],
 )
@@ -112,7 +116,8 @@ def test_what_cannot_be_trained_is_said(
     """In one line, and nothing is written."""
     monkeypatch.chdir(ROOT)
     plan = "--data examples/data --plan examples/your_own_model/plan.yaml"
-    with pytest.raises(SystemExit, match=word):
+    with pytest.raises(SystemExit, match=word) as ended:
         training.main([*plan.split(), "--out", str(tmp_path), *options])
 
+    assert "\n" not in str(ended.value)
     assert list(tmp_path.iterdir()) == []
