@@ -29,8 +29,9 @@ env-dev: $(VENV)/.dev-ready  ## Make .venv with everything: tests, training, ben
 demo: env  ## Run the whole hub on bundled servers with real ticks (ARGS="--seconds 30 --users 10")
 	@$(BIN)/hub demo $(ARGS)
 
+# Bytecode is kept even where the environment says not to: hundreds of processes would each compile everything anew.
 test: env-dev  ## Run the suite, all tiers but chaos (ARGS="tests/unit -k name")
-	@$(BIN)/python -m pytest $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(ARGS)
 
 check: env-dev  ## Format, lint, types and import contracts; changes nothing
 	@echo "==> ruff format"; $(BIN)/ruff format --check .

@@ -37,8 +37,8 @@ class FirstAdmin(Frozen):
 
 class AuthConfig(Frozen):
     """How people come in. An access token lives for `access_s`, a session for `session_days` from its login.
-    A signing key is announced `overlap_s` before it signs, and followed by another after `key_days`; who keeps
-    copies of the key set (`/.well-known/jwks.json`) must ask for it anew more often than that overlap.
+    A signing key is announced `overlap_s` before it signs, and followed by another after `key_days`: who
+    keeps copies of the key set (`/.well-known/jwks.json`) must ask for it anew more often than that overlap.
     """
 
     tokens: HubTokens = HubTokens()

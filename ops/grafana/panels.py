@@ -311,7 +311,7 @@ OWNERSHIP: Final = Row(
         ),
         Panel(
             "Usage and audit",
-            "Reports of usage and what became of them; `torn` heads of audit logs mean that one was tampered with.",
+            "Reports of usage and what became of them; a `torn` head of an audit log: it was tampered with.",
             "short",
             (
                 Query(rate("hub_usage_reports_total", "outcome"), "reports {{outcome}}"),

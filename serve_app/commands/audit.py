@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models.audit import Outcome
-from serve_app.commands.options import NARROW, Token, Url, User, client
+from serve_app.commands.options import NARROW, Token, Url, User, client, home_tenant
 
 if TYPE_CHECKING:
     from deployments.control.config import AuditConfig
@@ -30,7 +30,8 @@ Config = Annotated[
     typer.Option(help="Ask database and broker of these settings themselves, and no hub."),
 ]
 TenantOption = Annotated[
-    str | None, typer.Option("--tenant", help="The tenant; default: all, for the platform's operators.")
+    str | None,
+    typer.Option("--tenant", help="The tenant; default: your own, or all for the platform's operators."),
 ]
 
 
@@ -48,6 +49,7 @@ def ls(
 ) -> None:
     """List entries, oldest first."""
     asked = {"actor": actor, "action": action, "outcome": outcome, "after": after or None, "most": most}
+    tenant = tenant or home_tenant()
     path = f"{PATH}/tenants/{tenant}/audit" if tenant else f"{PATH}/platform/audit"
     with client(url, token, user, admin=True) as hub:
         page = hub.call("GET", path, query={name: one for name, one in asked.items() if one is not None})
@@ -107,6 +109,7 @@ def verify(
     if config:
         report = _verified(config, tenant, key or [])
     else:
+        tenant = tenant or home_tenant()
         path = f"{PATH}/tenants/{tenant}/audit/verify" if tenant else f"{PATH}/platform/audit/verify"
         with client(url, token, user, admin=True) as hub:
             report = AuditReport.model_validate(hub.call("GET", path), extra="ignore")

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from serve_app.commands.options import NARROW, Token, Url, User, client
+from serve_app.commands.options import NARROW, Token, Url, User, client, home_tenant
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,7 +22,9 @@ app = typer.Typer(
 
 CONTROL: Final = "/api/v1/control"
 
-Tenant = Annotated[str, typer.Option("--tenant", help="Of which tenant.")]
+Tenant = Annotated[
+    str | None, typer.Option("--tenant", help="Of which tenant; default: the one you are logged in at.")
+]
 Of = Annotated[str | None, typer.Option("--of", metavar="USER_ID", help="Of this user of the tenant.")]
 Why = Annotated[str, typer.Option("--comment", help="Why; it stands in the history.")]
 Expected = Annotated[
@@ -38,7 +40,7 @@ def get(
     names: Annotated[
         list[str] | None, typer.Argument(help="Settings or sections: risk.scale, limits.")
     ] = None,
-    tenant: Tenant = "local",
+    tenant: Tenant = None,
     of: Of = None,
     url: Url = None,
     token: Token = None,
@@ -64,7 +66,7 @@ def set_(
         list[str] | None,
         typer.Argument(metavar="NAME=VALUE...", help="VALUE as JSON or plain text; nothing: inherit again."),
     ] = None,
-    tenant: Tenant = "local",
+    tenant: Tenant = None,
     of: Of = None,
     secret: Annotated[
         list[str] | None,
@@ -97,7 +99,7 @@ def set_(
 def diff(
     before: Version,
     after: Version,
-    tenant: Tenant = "local",
+    tenant: Tenant = None,
     of: Of = None,
     url: Url = None,
     token: Token = None,
@@ -117,7 +119,7 @@ def diff(
 
 @app.command()
 def history(
-    tenant: Tenant = "local",
+    tenant: Tenant = None,
     of: Of = None,
     most: Annotated[int, typer.Option(min=1, max=500, help="How many versions.")] = 20,
     url: Url = None,
@@ -140,7 +142,7 @@ def history(
 @app.command()
 def rollback(
     to: Annotated[int, typer.Argument(min=0, help="The version to go back to.")],
-    tenant: Tenant = "local",
+    tenant: Tenant = None,
     of: Of = None,
     comment: Why = "",
     if_version: Expected = None,
@@ -160,7 +162,7 @@ def template(
     name: Annotated[
         str | None, typer.Argument(help="The template to apply; without it they are listed.")
     ] = None,
-    tenant: Tenant = "local",
+    tenant: Tenant = None,
     of: Of = None,
     comment: Why = "",
     url: Url = None,
@@ -209,9 +211,9 @@ def _traits(one: dict[str, Any]) -> str:
     return "; ".join(traits + ["secret"] * one["secret"] + ["may only be lowered below"] * one["bounding"])
 
 
-def _path(tenant: str, of: str | None) -> str:
+def _path(tenant: str | None, of: str | None) -> str:
     user = f"/users/{quote(of, safe='')}" if of else ""
-    return f"{CONTROL}/tenants/{quote(tenant, safe='')}{user}/config"
+    return f"{CONTROL}/tenants/{quote(tenant or home_tenant() or 'local', safe='')}{user}/config"
 
 
 def _expected(version: int | None) -> dict[str, Any] | None:

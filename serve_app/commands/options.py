@@ -36,6 +36,15 @@ Ticks = Annotated[
 Speed = Annotated[float, typer.Option(help="Market time over wall time.")]
 
 
+def home_tenant() -> str | None:
+    """The tenant of whoever is logged in here; None for nobody, and for the platform's people."""
+    from models.tenant import PLATFORM_TENANT
+    from serve_app.login_session import remembered
+
+    session = remembered()
+    return session.tenant_id if session and session.tenant_id != PLATFORM_TENANT else None
+
+
 @contextmanager
 def client(
     url: str | None, token: str | None, user: str | None, *, admin: bool = False

@@ -47,6 +47,9 @@ class Tokens:
         self.suspended: set[str] = set()
         self.principals: dict[str, Principal] = {}
 
+    async def verify(self, bearer: str) -> Principal:
+        return (await self.known(bearer)).principal
+
     async def known(self, bearer: str) -> Known:
         if not bearer or bearer in self.gone:
             raise unauthenticated()
