@@ -3,7 +3,7 @@
 `messaging/kafka/acls.py` and `messaging/nats/permissions.py` make the brokers' own rules of it, `hub topics
 acls` prints them, and `tests/contracts/test_broker_permissions.py` has every principal try everything. What
 is not named here is denied: nobody but the fan-out writes `user.signals`, so no reader can forge a claim, and
-nobody but the gateway and the operator says that a halt is in force.
+nobody but gateway, control plane and operator says that a halt is in force.
 """
 
 from __future__ import annotations

@@ -27,10 +27,10 @@ def test_only_the_fanout_writes_signals(topic: Topic) -> None:
     assert _owners(topic) == {"hub-fanout"}
 
 
-def test_only_gateway_and_operator_halt() -> None:
+def test_only_gateway_control_plane_and_operator_halt() -> None:
     """In the log and ahead of it."""
     told = {access.principal for access in PRINCIPALS if _publishes(access, HALT_SUBJECT)}
-    assert _owners(CONTROL) == told == {"hub-gateway", "hub-operator"}
+    assert _owners(CONTROL) == told == {"hub-gateway", "hub-control-plane", "hub-operator"}
 
 
 def _publishes(access: Access, subject: str) -> bool:

@@ -61,6 +61,10 @@ def test_the_contract_is_the_documented_one() -> None:
         "user.event_marks": 24,
         "hub.outcomes": 1,
         "hub.evidence": 1,
+        "hub.tenants": 1,
+        "hub.usage": 1,
+        "hub.tenant_events": 1,
+        "hub.audit_heads": 1,
         "hub.control": 1,
         "user.auth": 24,
         "user.settings": 24,
@@ -76,6 +80,7 @@ def test_the_contract_is_the_documented_one() -> None:
         "user.signal_state",
         "user.event_marks",
         "hub.evidence",
+        "hub.tenants",
         "hub.control",
         "user.settings",
     }
