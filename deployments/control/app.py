@@ -7,6 +7,7 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from deployments.control.examples import EXAMPLES
 from deployments.control.routes import (
     audit,
     auth,
@@ -66,6 +67,7 @@ def create_app(services: ControlServices) -> FastAPI:
         middleware=_pipeline(services, open_paths=ALWAYS_OPEN | docs),
         open_routers=OPEN_ROUTERS,
         routers=ROUTERS,
+        examples=EXAMPLES,
     )
     app.state.services = services
     return app

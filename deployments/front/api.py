@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
@@ -36,12 +37,20 @@ _HANDLERS: Final[dict[int | type[Exception], Callable[[Request, Any], Coroutine[
 
 
 class HubApi(FastAPI):
-    """FastAPI whose description knows problems: they have a media type that response models cannot name."""
+    """FastAPI whose description knows problems, which have a media type that response models cannot name, and
+    an example of each body, by operation id.
+    """
+
+    examples: Mapping[str, Any] = MappingProxyType({})
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI description."""
         description = super().openapi()
         description["components"]["schemas"][Problem.__name__] = Problem.model_json_schema()
+        for operation in _operations(description):
+            if operation["operationId"] in self.examples:
+                content = operation["requestBody"]["content"]["application/json"]
+                content["example"] = self.examples[operation["operationId"]]
         return description
 
 
@@ -52,6 +61,7 @@ def make_api(
     middleware: Sequence[Middleware],
     open_routers: Iterable[APIRouter],
     routers: Iterable[APIRouter],
+    examples: Mapping[str, Any] = MappingProxyType({}),
 ) -> HubApi:
     """An application whose errors are problems; `open_routers` need no token, and the guard must agree."""
     app = HubApi(
@@ -67,11 +77,17 @@ def make_api(
         exception_handlers=_HANDLERS,
         generate_unique_id_function=_operation_id,
     )
+    app.examples = examples
     for router in open_routers:
         app.include_router(router)
     for router in routers:
         app.include_router(router, dependencies=[Depends(_BEARER)], responses=_PROBLEMS)
     return app
+
+
+def _operations(description: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for operations in description["paths"].values():
+        yield from operations.values()
 
 
 def _operation_id(route: APIRoute) -> str:
