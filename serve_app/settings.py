@@ -33,6 +33,7 @@ from storage.postgres.config import PostgresConfig
 from storage.redis_store import RedisConfig
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+_ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})
 DEFAULT_FILE: Final = ROOT / "config" / "hub.yaml"
 
 
@@ -149,6 +150,26 @@ class HubSettings(BaseSettings):
         if self.control and not self.postgres:
             raise ValueError("control needs postgres: tenants and people live there")
         return self
+
+    @model_validator(mode="after")
+    def _production_is_encrypted(self) -> Self:
+        open_wires = [name for name, encrypted in self._wires().items() if not encrypted]
+        if self.profile == "production" and open_wires:
+            raise ValueError(
+                f"in production everything is encrypted on its way, and {', '.join(open_wires)} is not: use"
+                " security SSL or SASL_SSL, tls://, rediss:// and sslmode verify-full"
+            )
+        return self
+
+    def _wires(self) -> dict[str, bool]:
+        """Whether each connection is encrypted."""
+        found = {
+            "kafka": self.kafka.security.tls,
+            "nats": all(server.startswith("tls://") for server in self.nats.servers),
+            "redis": self.redis.url.startswith("rediss://"),
+        }
+        postgres = self.postgres.sslmode in _ENCRYPTED if self.postgres else True
+        return {**found, "postgres": postgres}
 
     @model_validator(mode="after")
     def _every_room_has_its_principal(self) -> Self:
