@@ -21,7 +21,7 @@ import uvloop
 from sqlalchemy import Select, Update, delete, insert, select, update
 
 from benchmarks.harness import Benchmark, Report, VoidRunError, middle
-from deployments.control.resources import TenantResourceManager
+from deployments.control.quotas.resources import TenantResourceManager
 from models.errors import DatabaseAway, QuotaExceeded
 from models.ids import random_id
 from models.resources import Limits, Resource

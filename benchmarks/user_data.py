@@ -22,7 +22,7 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from benchmarks.harness import Benchmark, Report, middle, spread
-from deployments.control.user_data_intake import BATCH, IntakeWires, TopicIntake
+from deployments.control.user_data.intake import BATCH, IntakeWires, TopicIntake
 from messaging.memory import MemoryBus, MemoryLog
 from messaging.ports import LogRecord
 from messaging.topics import EVENT_MARKS, partition_of

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 
-from deployments.control.audit_heads import kept_heads
+from deployments.control.audit.heads import kept_heads
 from deployments.control.config import AuditConfig
 from messaging.config import KafkaConfig
 from messaging.connect import open_bus

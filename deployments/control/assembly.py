@@ -11,31 +11,35 @@ from functools import partial
 from random import Random
 from typing import Final, NoReturn, Protocol
 
-from deployments.control import api_keys, configs, people, sessions, signing, tenants
 from deployments.control.announcer import Announcer, Render
-from deployments.control.audit import AuditDesk
-from deployments.control.audit_heads import HeadKeeper
-from deployments.control.auth import AuthParts, auth_desks
+from deployments.control.audit.desk import AuditDesk
+from deployments.control.audit.heads import HeadKeeper
+from deployments.control.audit.refusals import Refusals
+from deployments.control.auth import api_keys, sessions
+from deployments.control.auth.assembly import AuthParts, auth_desks
+from deployments.control.auth.passwords import Passwords
 from deployments.control.changes import Changes
 from deployments.control.config import ControlConfig
-from deployments.control.configs import ConfigDesk
-from deployments.control.duties import Duties
-from deployments.control.farewell import Farewell
-from deployments.control.founding import Founding
-from deployments.control.invitations import InvitationDesk
-from deployments.control.passwords import Passwords
-from deployments.control.people import PeopleDesk
-from deployments.control.refusals import Refusals
-from deployments.control.resource_limits import ResourceLimits
-from deployments.control.resources import RefusalLog, TenantResourceManager
+from deployments.control.people import desk as people
+from deployments.control.people.desk import PeopleDesk
+from deployments.control.people.invitations import InvitationDesk
+from deployments.control.quotas.resource_limits import ResourceLimits
+from deployments.control.quotas.resources import RefusalLog, TenantResourceManager
 from deployments.control.services import ControlServices
-from deployments.control.tenant_duties import TenantDuties
-from deployments.control.tenants import TenantDesk
-from deployments.control.usage import UsageCounting, UsageDesk
-from deployments.control.usage_intake import UsageWires
-from deployments.control.user_data import UserDataDesk, export_tenant
-from deployments.control.user_data_cache import UserDataCache
-from deployments.control.user_data_mover import UserDataMover
+from deployments.control.signing import signing
+from deployments.control.tenant_config import desk as configs
+from deployments.control.tenant_config.desk import ConfigDesk
+from deployments.control.tenants import desk as tenants
+from deployments.control.tenants.desk import TenantDesk
+from deployments.control.tenants.duties import Duties
+from deployments.control.tenants.farewell import Farewell
+from deployments.control.tenants.founding import Founding
+from deployments.control.tenants.tenant_duties import TenantDuties
+from deployments.control.usage.desk import UsageCounting, UsageDesk
+from deployments.control.usage.intake import UsageWires
+from deployments.control.user_data.cache import UserDataCache
+from deployments.control.user_data.desk import UserDataDesk, export_tenant
+from deployments.control.user_data.mover import UserDataMover
 from deployments.front.callers import callers_of
 from deployments.front.limits import RateLimiter
 from deployments.front.metering import UsageMeter

@@ -27,7 +27,7 @@ class Teller(Protocol):
 
 
 class Doer(Protocol):
-    """Does what is owed: `deployments.control.duties.Duties`."""
+    """Does what is owed: `deployments.control.tenants.duties.Duties`."""
 
     async def do(self, owed: list[Owed]) -> None: ...
 

@@ -65,7 +65,7 @@ def export(
     """Export a month of a tenant line by line, for billing."""
     import orjson
 
-    from deployments.control.usage import csv_of
+    from deployments.control.usage.desk import csv_of
     from models.usage import UsageRow
 
     with client(url, token, user, admin=True) as hub:

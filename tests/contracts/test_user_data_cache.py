@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from deployments.control.user_data_cache import Question, UserDataCache, UserDataPage
+from deployments.control.user_data.cache import Question, UserDataCache, UserDataPage
 from models.metrics import MemoryMeter
 from models.user_event import DataType, UserEvent
 from serve_app.servers.bundled import valkey

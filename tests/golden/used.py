@@ -6,8 +6,8 @@ import random
 import time
 from collections.abc import Iterator
 
-from deployments.control.usage_alerts import event_of
-from deployments.control.usage_fold import ReportFold, read_report
+from deployments.control.usage.alerts import event_of
+from deployments.control.usage.fold import ReportFold, read_report
 from deployments.front.metering import UsageMeter
 from messaging.memory import MemoryBus, MemoryLog
 from messaging.topics import AUDIT_HEADS, TENANT_EVENTS, USAGE, create_topics

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import time
 
-from deployments.control.duties import AGAIN_NS
-from deployments.control.tenant_duties import SUSPENSION
+from deployments.control.tenants.duties import AGAIN_NS
+from deployments.control.tenants.tenant_duties import SUSPENSION
 from deployments.front.halts import HaltDesk
 from deployments.front.subscriptions import SubscriptionReader, SubscriptionWriter
 from messaging.memory import MemoryBroadcast, MemoryBus, MemoryLog, MemoryMarket, Process

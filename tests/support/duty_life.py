@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from deployments.control import tenants
 from deployments.control.announcer import Announcer
 from deployments.control.changes import Changes
-from deployments.control.duties import Duties
-from deployments.control.tenant_duties import TenantDuties
+from deployments.control.tenants import desk as tenants
+from deployments.control.tenants.duties import Duties
+from deployments.control.tenants.tenant_duties import TenantDuties
 from messaging.memory import MemoryBroadcast, MemoryBus, MemoryLog, MemoryMarket, Process
 from models.tenant import Kind
 from storage.postgres.config import PostgresConfig

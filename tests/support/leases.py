@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import insert
 
-from deployments.control.resources import TenantResourceManager
+from deployments.control.quotas.resources import TenantResourceManager
 from models.errors import QuotaExceeded
 from models.principal import Tier
 from models.resources import Limits, Resource

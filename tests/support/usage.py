@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from deployments.control.usage_alerts import Allowances
-from deployments.control.usage_intake import UsageWires
+from deployments.control.usage.alerts import Allowances
+from deployments.control.usage.intake import UsageWires
 from messaging.ports import EventBus, Record
 from models.events import CLAIM_KEY
 from models.metrics import MemoryMeter

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from deployments.control.usage_intake import CountReports, TopicCount
+from deployments.control.usage.intake import CountReports, TopicCount
 from messaging.config import KafkaConfig
 from messaging.connect import open_bus
 from storage.postgres.config import PostgresConfig

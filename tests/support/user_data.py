@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import func, select
 
-from deployments.control.user_data_intake import IntakeWires
+from deployments.control.user_data.intake import IntakeWires
 from messaging.ports import EventBus, LogRecord, Record
 from messaging.topics import EVENT_MARKS, partition_of
 from models.metrics import MemoryMeter

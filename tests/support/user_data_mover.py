@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from deployments.control.user_data_intake import TopicIntake
+from deployments.control.user_data.intake import TopicIntake
 from messaging.config import KafkaConfig
 from messaging.connect import open_bus
 from models.user_event import DataType

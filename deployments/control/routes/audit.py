@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query
 
 from deployments.control.access import acting, holding
 from deployments.control.acting import Acting
-from deployments.control.audit import place_of
+from deployments.control.audit.desk import place_of
 from deployments.control.pages import Most
 from deployments.control.services import Control
 from models.access import Permission

@@ -9,10 +9,10 @@ from pydantic import Field
 from starlette.requests import Request
 
 from deployments.control.access import holding
-from deployments.control.lockout import source_of
-from deployments.control.login import LoginAsked, PasswordChange
+from deployments.control.auth.lockout import source_of
+from deployments.control.auth.login import LoginAsked, PasswordChange
+from deployments.control.auth.session_tokens import TokenPair
 from deployments.control.services import Control
-from deployments.control.session_tokens import TokenPair
 from deployments.front.handlers import documented
 from models.access import Permission
 from models.base import Frozen

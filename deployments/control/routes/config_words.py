@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Self
 from fastapi import Path, Query
 from pydantic import Field, StringConstraints
 
-from deployments.control.configs import Shown
+from deployments.control.tenant_config.desk import Shown
 from deployments.front.tenant_config.documents import Difference, nested, public
 from models.base import Frozen
 from models.tenant_config import ConfigVersion, LayerKey

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 
 from deployments.control.access import holding
 from deployments.control.services import Control
-from deployments.control.user_data_mover import TopicStanding
+from deployments.control.user_data.mover import TopicStanding
 from models.access import Permission
 from models.base import Frozen
 from models.principal import Principal

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Response
 
 from deployments.control.access import acting
 from deployments.control.acting import Acting
-from deployments.control.invitations import Acceptance, InvitationSent, NewInvitation
+from deployments.control.people.invitations import Acceptance, InvitationSent, NewInvitation
 from deployments.control.services import Control
 from models.access import Permission
 from models.base import Frozen

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 
 from deployments.control.access import acting
 from deployments.control.acting import Acting
-from deployments.control.api_keys import ApiKeyIssued, NewApiKey
+from deployments.control.auth.api_keys import ApiKeyIssued, NewApiKey
 from deployments.control.pages import After, Most, following
 from deployments.control.services import Control
 from models.access import Permission

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path
 
 from deployments.control.access import holding
-from deployments.control.configs import On
 from deployments.control.pages import Most
 from deployments.control.routes.config_words import (
     Before,
@@ -19,6 +18,7 @@ from deployments.control.routes.config_words import (
     Versions,
 )
 from deployments.control.services import Control
+from deployments.control.tenant_config.desk import On
 from deployments.front.tenant_config.schema import SCHEMA, Setting
 from deployments.front.tenant_config.templates import Template
 from models.access import Permission

@@ -10,8 +10,8 @@ from starlette.requests import Request
 
 from deployments.control.access import acting
 from deployments.control.acting import Acting
-from deployments.control.requirements import HEADER, from_headers, parsed
-from deployments.control.resources import TTL_S
+from deployments.control.quotas.requirements import HEADER, from_headers, parsed
+from deployments.control.quotas.resources import TTL_S
 from deployments.control.services import Control
 from models.access import Permission
 from models.base import Frozen

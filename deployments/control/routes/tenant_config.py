@@ -8,7 +8,6 @@ from fastapi import APIRouter, Depends, Response
 
 from deployments.control.access import acting
 from deployments.control.acting import Acting
-from deployments.control.configs import On
 from deployments.control.pages import Most
 from deployments.control.routes.config_words import (
     Before,
@@ -26,6 +25,7 @@ from deployments.control.routes.config_words import (
     Versions,
 )
 from deployments.control.services import Control
+from deployments.control.tenant_config.desk import On
 from models.access import Permission
 from models.tenant_config import Layer, LayerKey
 

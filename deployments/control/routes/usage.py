@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from deployments.control.access import acting, holding
 from deployments.control.acting import Acting
 from deployments.control.services import Control
-from deployments.control.usage import csv_of, this_month
+from deployments.control.usage.desk import csv_of, this_month
 from models.access import Permission
 from models.base import Frozen
 from models.usage import UsageRow, UsageTotal

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Response
 
 from deployments.control.access import InPath, acting
-from deployments.control.configs import On
 from deployments.control.pages import Most
 from deployments.control.routes.config_words import (
     Before,
@@ -25,6 +24,7 @@ from deployments.control.routes.config_words import (
     Versions,
 )
 from deployments.control.services import Control
+from deployments.control.tenant_config.desk import On
 from deployments.front.access import Caller
 from models.access import Permission
 from models.ids import USER_ID_PATTERN

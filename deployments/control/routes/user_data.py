@@ -10,8 +10,8 @@ from starlette.responses import StreamingResponse
 from deployments.control.access import acting
 from deployments.control.acting import Acting, absent
 from deployments.control.services import Control
-from deployments.control.user_data import Erased, export_user
-from deployments.control.user_data_cache import UserDataPage
+from deployments.control.user_data.cache import UserDataPage
+from deployments.control.user_data.desk import Erased, export_user
 from models.access import Permission
 from models.user_event import DataType
 from storage.postgres.user_data import FOREVER_NS, Cursor, Window

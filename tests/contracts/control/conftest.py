@@ -24,4 +24,4 @@ def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     cheap = Parameters(
         type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1
     )
-    monkeypatch.setattr("deployments.control.passwords.RFC_9106_LOW_MEMORY", cheap)
+    monkeypatch.setattr("deployments.control.auth.passwords.RFC_9106_LOW_MEMORY", cheap)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.control.audit_heads import HeadKeeper, kept_heads
+from deployments.control.audit.heads import HeadKeeper, kept_heads
 from messaging.topics import AUDIT_HEADS
 from models.audit import AuditEntry, Fault, SignedHead
 from storage.audit_signature import HeadSigner, HeadVerifier

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from deployments.control.tenant_duties import SUSPENSION
+from deployments.control.tenants.tenant_duties import SUSPENSION
 from deployments.front.halts import HaltDesk
 from deployments.front.subscriptions import SubscriptionReader
 from messaging.memory import MemoryBroadcast, MemoryMarket, Process

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from deployments.control.tenant_duties import SUSPENSION
+from deployments.control.tenants.tenant_duties import SUSPENSION
 from messaging.topics import create_topics
 from models.principal import Tier
 from models.tenant import Tenant, TenantStatus

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from deployments.control import lockout, source_rate
+from deployments.control.auth import lockout, source_rate
 from storage.ports import Rate
 from storage.postgres import login_failures
 from storage.postgres.login_failures import Tally

@@ -176,7 +176,7 @@ async def test_a_user_has_so_many_sessions_at_a_time(
     control: ControlHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one that was used longest ago ends."""
-    monkeypatch.setattr("deployments.control.login.MOST_SESSIONS", 2)
+    monkeypatch.setattr("deployments.control.auth.login.MOST_SESSIONS", 2)
     await provision(control)
     pairs = [await logged_in(control) for _ in range(3)]
     answer = await control.client.get("/tenants/acme/sessions", headers=bearer(pairs[2]))
@@ -187,7 +187,7 @@ async def test_a_user_has_so_many_sessions_at_a_time(
 
 async def test_a_flood_of_logins_is_shed(control: ControlHub, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rather than waited for: 503 with a time to come back, and those who wait get their answer."""
-    monkeypatch.setattr("deployments.control.login.MOST_WAITING", 2)
+    monkeypatch.setattr("deployments.control.auth.login.MOST_WAITING", 2)
     await provision(control)
     answers = await asyncio.gather(*(try_login(control.client, f"user{number}") for number in range(12)))
 

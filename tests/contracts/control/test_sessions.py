@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from deployments.control.sessions import TOLD_NS
+from deployments.control.auth.sessions import TOLD_NS
 from storage.postgres import sessions
 from storage.postgres.tables.people import SESSIONS
 from tests.support.control import ControlHub

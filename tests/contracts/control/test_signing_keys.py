@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from deployments.control.config import AuthConfig
-from deployments.control.key_pair import opened
+from deployments.control.signing.key_pair import opened
 from deployments.front.keys import published_keys
 from models.errors import ConfigError
 from storage.postgres import signing_keys

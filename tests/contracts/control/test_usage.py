@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from deployments.control.usage import csv_of
+from deployments.control.usage.desk import csv_of
 from messaging.topics import USAGE
 from models.usage import Measure, UsageReport, UsageRow
 from storage.postgres import usage

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, time, timedelta
 import pytest
 from sqlalchemy import insert, select, text
 
-from deployments.control.usage_alerts import AlertTeller
-from deployments.control.usage_intake import CountReports, CountSignals, TopicCount
+from deployments.control.usage.alerts import AlertTeller
+from deployments.control.usage.intake import CountReports, CountSignals, TopicCount
 from messaging.memory import MemoryBus, MemoryLog
 from messaging.ports import Record
 from messaging.topics import SIGNALS, TENANT_EVENTS, USAGE, create_topics

@@ -15,7 +15,7 @@ import pytest
 from psycopg import AsyncConnection
 from sqlalchemy import insert, select
 
-from deployments.control.user_data_intake import TopicIntake
+from deployments.control.user_data.intake import TopicIntake
 from messaging.memory import MemoryBus, MemoryLog
 from messaging.topics import USER_EVENTS, create_topics
 from models.user_event import DataType

@@ -9,7 +9,7 @@ import time
 import pytest
 from sqlalchemy import text
 
-from deployments.control.user_data import export_tenant, export_user
+from deployments.control.user_data.desk import export_tenant, export_user
 from models.errors import BadValue
 from models.user_event import DataType
 from storage.postgres import user_data, user_data_intake, user_data_months

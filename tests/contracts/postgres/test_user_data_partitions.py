@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from deployments.control.user_data_upkeep import UserDataUpkeep, term_of
+from deployments.control.user_data.upkeep import UserDataUpkeep, term_of
 from models.retention import RetentionPolicy, load_retention
 from models.user_event import DataType
 from serve_app.settings import read_text

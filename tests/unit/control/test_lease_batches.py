@@ -8,7 +8,7 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.control.lease_batches import End, Order, Renewal, _Waiting, batch_of, taken
+from deployments.control.quotas.lease_batches import End, Order, Renewal, _Waiting, batch_of, taken
 from models.resources import Resource
 from storage.postgres.resources import Request
 

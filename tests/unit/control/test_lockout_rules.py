@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.control.lockout import (
+from deployments.control.auth.lockout import (
     BY_SOURCE,
     EVERYBODY,
     FORGOTTEN_NS,

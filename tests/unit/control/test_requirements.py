@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.control.requirements import HEADER, LONGEST, checked, from_headers
+from deployments.control.quotas.requirements import HEADER, LONGEST, checked, from_headers
 from models.errors import BadValue, HubError, Malformed
 from models.resources import MOST, Resource
 

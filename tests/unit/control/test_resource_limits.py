@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.control.resource_limits import ResourceLimits
+from deployments.control.quotas.resource_limits import ResourceLimits
 from deployments.front.limits import Tiers, load_tiers
 from deployments.front.tenant_config.limits import TenantLimits
 from deployments.front.tenant_config.view import TenantConfigView

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from deployments.control.user_data_cache import STALE_S, Question, UserDataCache, UserDataPage
+from deployments.control.user_data.cache import STALE_S, Question, UserDataCache, UserDataPage
 from models.errors import DatabaseAway, StoreUnavailable
 from models.metrics import MemoryMeter
 from models.user_event import DataType, UserEvent

@@ -10,8 +10,8 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deployments.control.acting import Acting, absent
+from deployments.control.auth.secret_words import hashed, new_secret
 from deployments.control.changes import Change, Changes
-from deployments.control.secret_words import hashed, new_secret
 from models.access import Permission, may_grant, permissions_of
 from models.base import Frozen
 from models.credentials import ApiKey, KeyName, Scopes

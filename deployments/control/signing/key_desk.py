@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deployments.control.changes import Changes
-from deployments.control.signing import SigningKeys
+from deployments.control.signing.signing import SigningKeys
 from models.principal import Principal
 from models.tenant import PLATFORM_TENANT
 from storage.postgres.signing_keys import SealedKey

@@ -6,12 +6,12 @@ from typing import Annotated, Final, NamedTuple
 
 from pydantic import Field
 
+from deployments.control.auth.lockout import Lockout
+from deployments.control.auth.passwords import Passwords
+from deployments.control.auth.session_tokens import SessionTokens, TokenPair
+from deployments.control.auth.sessions import tell_ended
+from deployments.control.auth.source_rate import SourceRate
 from deployments.control.changes import Change, Changes
-from deployments.control.lockout import Lockout
-from deployments.control.passwords import Passwords
-from deployments.control.session_tokens import SessionTokens, TokenPair
-from deployments.control.sessions import tell_ended
-from deployments.control.source_rate import SourceRate
 from models.audit import Outcome
 from models.base import Frozen
 from models.errors import LoginRefused, Shed, TenantSuspended

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from random import Random
 from typing import NoReturn
 
-from deployments.control.user_data_intake import IntakeWires, TopicIntake
-from deployments.control.user_data_upkeep import UserDataUpkeep
+from deployments.control.user_data.intake import IntakeWires, TopicIntake
+from deployments.control.user_data.upkeep import UserDataUpkeep
 from messaging.ports import EventBus
 from models.base import Frozen
 from models.metrics import Meter

@@ -9,11 +9,11 @@ from typing import Any, Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deployments.control.acting import Acting, absent
+from deployments.control.auth.passwords import Passwords
 from deployments.control.changes import Change, Changes
-from deployments.control.configs import config_fields
-from deployments.control.invitations import NewInvitation, invite
-from deployments.control.passwords import Passwords
-from deployments.control.people import add_user
+from deployments.control.people.desk import add_user
+from deployments.control.people.invitations import NewInvitation, invite
+from deployments.control.tenant_config.desk import config_fields
 from models.access import Role
 from models.errors import Forbidden
 from models.people import NewUser, new_user_id

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from random import Random
 from typing import Final, NoReturn
 
-from deployments.control.usage_alerts import Allowances, raise_alerts
+from deployments.control.usage.alerts import Allowances, raise_alerts
 from models.errors import HubError
 from models.tenant import Tenant, TenantStatus
 from models.usage import Measure, UsageKey

@@ -16,8 +16,8 @@ from typing import Final, NoReturn, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from deployments.control.usage_alerts import Allowances, raise_alerts
-from deployments.control.usage_fold import ReportFold, SignalFold, read_report, read_signal, users_of
+from deployments.control.usage.alerts import Allowances, raise_alerts
+from deployments.control.usage.fold import ReportFold, SignalFold, read_report, read_signal, users_of
 from messaging.ports import EventBus, LogRecord, Tail
 from messaging.topics import SIGNALS, USAGE, Topic
 from models.errors import HubError

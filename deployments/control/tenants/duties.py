@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final, NoReturn
 
-from deployments.control.tenant_duties import TenantDuties
+from deployments.control.tenants.tenant_duties import TenantDuties
 from models.errors import HubError
 from models.tenant import Duty
 from storage.postgres import tenants

@@ -11,8 +11,8 @@ from typing import Final, NoReturn
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deployments.control.announcer import Announcer
-from deployments.control.sessions import TOLD_NS
-from deployments.control.signing import SigningKeys
+from deployments.control.auth.sessions import TOLD_NS
+from deployments.control.signing.signing import SigningKeys
 from models.errors import HubError
 from models.tenant import Kind
 from storage.postgres import api_keys, login_failures, sessions

@@ -9,12 +9,12 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from deployments.control.auth.refresh_tokens import RefreshToken, parsed, refused
+from deployments.control.auth.secret_words import hashed, new_secret
+from deployments.control.auth.sessions import tell_ended
 from deployments.control.changes import Change, Changes
 from deployments.control.config import AuthConfig
-from deployments.control.refresh_tokens import RefreshToken, parsed, refused
-from deployments.control.secret_words import hashed, new_secret
-from deployments.control.sessions import tell_ended
-from deployments.control.signing import SigningKey, SigningKeys
+from deployments.control.signing.signing import SigningKey, SigningKeys
 from deployments.front.tokens import mint_of_hub
 from models.audit import Outcome
 from models.base import Frozen

@@ -19,7 +19,7 @@ from typing import Final, NoReturn
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from deployments.control.user_data_records import Refusal, distinct, kept_away, read_record
+from deployments.control.user_data.records import Refusal, distinct, kept_away, read_record
 from messaging.ports import EventBus, LogRecord, Tail
 from messaging.topics import EVENT_MARKS
 from models.errors import HubError

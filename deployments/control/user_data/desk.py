@@ -9,8 +9,8 @@ from typing import Final
 
 from deployments.control.acting import absent
 from deployments.control.changes import Changes
-from deployments.control.user_data_cache import Question, UserDataCache, UserDataPage
-from deployments.control.user_data_upkeep import rules_for, term_of
+from deployments.control.user_data.cache import Question, UserDataCache, UserDataPage
+from deployments.control.user_data.upkeep import rules_for, term_of
 from models.base import Frozen
 from models.retention import RetentionPolicy
 from models.user_event import DataType, UserEvent

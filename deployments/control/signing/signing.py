@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from deployments.control.acting import absent
 from deployments.control.announcer import Announcer
 from deployments.control.config import AuthConfig
-from deployments.control.key_pair import made, opened
+from deployments.control.signing.key_pair import made, opened
 from deployments.front.tenants_fold import TenantsFold
 from models.errors import BrokerUnavailable
 from models.tenant import PLATFORM_TENANT, Kind, SigningKeyRecord

@@ -14,8 +14,8 @@ from random import Random
 from typing import Any, Final, Protocol
 
 from deployments.control.changes import Changes
-from deployments.control.lease_batches import End, LeaseBatches, LimitsOf, Renewal, Witness
-from deployments.control.requirements import checked
+from deployments.control.quotas.lease_batches import End, LeaseBatches, LimitsOf, Renewal, Witness
+from deployments.control.quotas.requirements import checked
 from models.audit import Outcome
 from models.errors import Conflict, DatabaseAway, NotFound, QuotaExceeded
 from models.ids import random_id

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deployments.control.acting import absent
 from deployments.control.changes import Change, Changes
-from deployments.control.config_writing import SEALED, Writing
+from deployments.control.tenant_config.writing import SEALED, Writing
 from deployments.front.tenant_config.documents import Difference, differences, flat, public
 from deployments.front.tenant_config.resolution import LayerValues
 from deployments.front.tenant_config.schema import setting_of

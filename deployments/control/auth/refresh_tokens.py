@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from deployments.control.secret_words import hashed
+from deployments.control.auth.secret_words import hashed
 from models.errors import Unauthenticated
 
 _FORM: Final = re.compile(

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deployments.control.acting import Acting, absent
+from deployments.control.auth.passwords import Passwords
 from deployments.control.changes import Change, Changes
-from deployments.control.configs import config_fields
-from deployments.control.passwords import Passwords
+from deployments.control.tenant_config.desk import config_fields
 from models.access import Role, may_grant
 from models.errors import BadValue, Forbidden
 from models.people import NewUser, User, UserBatch, UserChange, new_user_id

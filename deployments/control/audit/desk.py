@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from deployments.control.acting import absent
-from deployments.control.audit_heads import HeadKeeper, kept_heads
+from deployments.control.audit.heads import HeadKeeper, kept_heads
 from messaging.ports import EventBus
 from models.audit import AuditRecord, AuditReport, SignedHead
 from models.errors import BadValue, ConfigError, RateLimited

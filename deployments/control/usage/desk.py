@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Final, NoReturn
 
-from deployments.control.usage_alerts import AlertTeller
-from deployments.control.usage_intake import CountReports, CountSignals, TopicCount, UsageWires
-from deployments.control.usage_storage import StorageCount
+from deployments.control.usage.alerts import AlertTeller
+from deployments.control.usage.intake import CountReports, CountSignals, TopicCount, UsageWires
+from deployments.control.usage.storage import StorageCount
 from models.errors import BadValue
 from models.usage import UsageRow, UsageTotal, days_of, month_of
 from storage.postgres import usage

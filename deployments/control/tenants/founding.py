@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from random import Random
 
+from deployments.control.auth.passwords import Passwords
 from deployments.control.changes import Changes
 from deployments.control.config import FirstAdmin
-from deployments.control.passwords import Passwords
-from deployments.control.people import add_user
+from deployments.control.people.desk import add_user
 from models.access import Role
 from models.errors import Conflict
 from models.people import NewUser, new_user_id

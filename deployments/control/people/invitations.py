@@ -9,10 +9,10 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from deployments.control.acting import Acting
+from deployments.control.auth.passwords import Passwords
+from deployments.control.auth.secret_words import hashed, new_secret
 from deployments.control.changes import Change, Changes
-from deployments.control.passwords import Passwords
-from deployments.control.people import add_user, check_roles
-from deployments.control.secret_words import hashed, new_secret
+from deployments.control.people.desk import add_user, check_roles
 from models.access import Role
 from models.base import Frozen
 from models.errors import Unauthenticated

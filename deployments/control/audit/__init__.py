@@ -1,0 +1,1 @@
+"""The audit log: read, verified, signed, and what is written down of refusals."""

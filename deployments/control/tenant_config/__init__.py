@@ -1,0 +1,1 @@
+"""Config of tenants and users: versions, templates, secrets."""
