@@ -16,7 +16,7 @@ from deployments.control.audit.desk import AuditDesk
 from deployments.control.audit.heads import HeadKeeper
 from deployments.control.audit.refusals import Refusals
 from deployments.control.auth import api_keys, sessions
-from deployments.control.auth.assembly import AuthParts, auth_desks
+from deployments.control.auth.assembly import AuthDesks, AuthParts, auth_desks
 from deployments.control.auth.passwords import Passwords
 from deployments.control.changes import Changes
 from deployments.control.config import ControlConfig
@@ -103,73 +103,91 @@ class Assembled:
     beside: tuple[Beside, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ground:
+    """What every desk stands on."""
+
+    config: ControlConfig
+    wires: Wires
+    tail: TenantsTail
+    announcer: Announcer
+    duties: Duties
+    changes: Changes
+    passwords: Passwords
+    view: TenantConfigView
+
+    @property
+    def database(self) -> Database:
+        return self.wires.database
+
+
 def assemble(config: ControlConfig, wires: Wires) -> Assembled:
     """The control plane on these wires; ConfigError for a secret that is missing or weak."""
+    ground = _ground(config, wires)
+    keeper, mover, metering = _head_keeper(config, wires), _mover(config, wires), _metering(wires)
+    services = _services(ground, keeper, mover, metering)
+    counting = _counting(config, wires)
+    beside: tuple[Beside, ...] = (ground.duties, mover, services.auth.tidying, metering, counting)
+    return Assembled(
+        services=services,
+        announcer=ground.announcer,
+        tail=ground.tail,
+        founding=Founding(
+            ground.database, ground.changes, config.first_admin, passwords=ground.passwords, rng=wires.rng
+        ),
+        duties=ground.duties,
+        beside=(*beside, keeper) if keeper else beside,
+    )
+
+
+def _ground(config: ControlConfig, wires: Wires) -> _Ground:
     tail = TenantsTail(wires.bus, clock=wires.clock, rng=wires.rng)
     announcer = Announcer(wires.database, wires.bus, _RENDERS, rng=wires.rng)
-    tenant_duties = TenantDuties(wires.bus, wires.broadcast, clock=wires.clock)
-    duties = Duties(wires.database, tenant_duties, clock=wires.clock, rng=wires.rng)
-    changes = Changes(wires.database, announcer, wires.clock, doer=duties)
-    sealer = Sealer.of(config.sealing_key.resolve())
-    passwords = Passwords()
-    view = TenantConfigView(tail.fold, tiers=config.tiers, environment=config.environment)
-    limits = TenantLimits(view)
-    limiter = RateLimiter(
-        limits, shared=wires.store, local=MemoryFastStore(wires.clock), gateways=config.replicas
+    elsewhere = TenantDuties(wires.bus, wires.broadcast, clock=wires.clock)
+    duties = Duties(wires.database, elsewhere, clock=wires.clock, rng=wires.rng)
+    return _Ground(
+        config=config,
+        wires=wires,
+        tail=tail,
+        announcer=announcer,
+        duties=duties,
+        changes=Changes(wires.database, announcer, wires.clock, doer=duties),
+        passwords=Passwords(),
+        view=TenantConfigView(tail.fold, tiers=config.tiers, environment=config.environment),
     )
-    keeper = _head_keeper(config, wires)
-    metering = UsageMeter(wires.bus, name="control", clock=wires.clock, rng=wires.rng, meter=wires.meter)
-    mover = _mover(config, wires)
+
+
+def _services(
+    ground: _Ground, keeper: HeadKeeper | None, mover: UserDataMover, metering: UsageMeter
+) -> ControlServices:
+    config, wires = ground.config, ground.wires
+    sealer, limits = Sealer.of(config.sealing_key.resolve()), TenantLimits(ground.view)
+    secrets = TenantSecrets(sealer)
     config_desk = ConfigDesk(
-        wires.database, changes, TenantSecrets(sealer), view=view, templates=config.templates
+        ground.database, ground.changes, secrets, view=ground.view, templates=config.templates
     )
     tenant_desk = TenantDesk(
-        wires.database, changes, begin=config_desk.begin, passwords=passwords, rng=wires.rng
+        ground.database, ground.changes, begin=config_desk.begin, passwords=ground.passwords, rng=wires.rng
     )
-    auth = auth_desks(
-        config.auth,
-        AuthParts(
-            database=wires.database,
-            changes=changes,
-            announcer=announcer,
-            passwords=passwords,
-            sealer=sealer,
-            fold=tail.fold,
-            store=wires.store,
-            clock=wires.clock,
-            rng=wires.rng,
-        ),
-    )
-    services = ControlServices(
-        database=wires.database,
-        changes=changes,
-        refusals=Refusals(wires.database, wires.clock),
+    issuers = (config.tokens, *config.issuers, config.auth.tokens)
+    return ControlServices(
+        database=ground.database,
+        changes=ground.changes,
+        refusals=Refusals(ground.database, wires.clock),
         tenants=tenant_desk,
-        farewell=Farewell(
-            wires.database,
-            changes,
-            exports=(config_desk.export, partial(export_tenant, wires.database)),
-            erasers=(config_desk.erase, leases.forget, user_data.erase_tenant),
-        ),
-        people=PeopleDesk(wires.database, changes, passwords, wires.rng),
-        invitations=InvitationDesk(wires.database, changes, passwords, wires.rng),
-        resources=TenantResourceManager(
-            wires.database,
-            ResourceLimits(limits, tail.fold, tenant_desk.find),
-            RefusalLog(changes),
-            rng=wires.rng,
-        ),
+        farewell=_farewell(ground, config_desk),
+        people=PeopleDesk(ground.database, ground.changes, ground.passwords, wires.rng),
+        invitations=InvitationDesk(ground.database, ground.changes, ground.passwords, wires.rng),
+        resources=_quotas(ground, limits, tenant_desk),
         configs=config_desk,
-        tokens=callers_of(
-            (config.tokens, *config.issuers, config.auth.tokens), tail.fold, clock=wires.clock, lenient=True
-        ),
-        auth=auth,
-        audit=AuditDesk(wires.database, wires.bus, keeper),
-        usage=UsageDesk(wires.database),
+        tokens=callers_of(issuers, ground.tail.fold, clock=wires.clock, lenient=True),
+        auth=_auth(ground, sealer),
+        audit=AuditDesk(ground.database, wires.bus, keeper),
+        usage=UsageDesk(ground.database),
         metering=metering,
-        user_data=_user_data(config, wires, changes),
+        user_data=_user_data(ground),
         mover=mover,
-        limiter=limiter,
+        limiter=_limiter(ground, limits),
         meter=wires.meter,
         clock=wires.clock,
         monotonic=wires.monotonic,
@@ -178,20 +196,55 @@ def assemble(config: ControlConfig, wires: Wires) -> Assembled:
         max_body_bytes=config.max_body_bytes,
         body_timeout_s=config.body_timeout_s,
     )
-    beside: tuple[Beside, ...] = (duties, mover, auth.tidying)
-    beside = (*beside, metering, _counting(config, wires), *([keeper] if keeper else []))
-    founding = Founding(wires.database, changes, config.first_admin, passwords=passwords, rng=wires.rng)
-    return Assembled(
-        services=services, announcer=announcer, tail=tail, founding=founding, duties=duties, beside=beside
+
+
+def _farewell(ground: _Ground, configs_of: ConfigDesk) -> Farewell:
+    return Farewell(
+        ground.database,
+        ground.changes,
+        exports=(configs_of.export, partial(export_tenant, ground.database)),
+        erasers=(configs_of.erase, leases.forget, user_data.erase_tenant),
     )
 
 
-def _user_data(config: ControlConfig, wires: Wires, changes: Changes) -> UserDataDesk:
+def _quotas(ground: _Ground, limits: TenantLimits, tenant_desk: TenantDesk) -> TenantResourceManager:
+    known = ResourceLimits(limits, ground.tail.fold, tenant_desk.find)
+    return TenantResourceManager(ground.database, known, RefusalLog(ground.changes), rng=ground.wires.rng)
+
+
+def _auth(ground: _Ground, sealer: Sealer) -> AuthDesks:
+    wires = ground.wires
+    parts = AuthParts(
+        database=ground.database,
+        changes=ground.changes,
+        announcer=ground.announcer,
+        passwords=ground.passwords,
+        sealer=sealer,
+        fold=ground.tail.fold,
+        store=wires.store,
+        clock=wires.clock,
+        rng=wires.rng,
+    )
+    return auth_desks(ground.config.auth, parts)
+
+
+def _limiter(ground: _Ground, limits: TenantLimits) -> RateLimiter:
+    wires = ground.wires
+    local = MemoryFastStore(wires.clock)
+    return RateLimiter(limits, shared=wires.store, local=local, gateways=ground.config.replicas)
+
+
+def _metering(wires: Wires) -> UsageMeter:
+    return UsageMeter(wires.bus, name="control", clock=wires.clock, rng=wires.rng, meter=wires.meter)
+
+
+def _user_data(ground: _Ground) -> UserDataDesk:
+    wires = ground.wires
     return UserDataDesk(
-        database=wires.database,
-        changes=changes,
+        database=ground.database,
+        changes=ground.changes,
         cache=UserDataCache(wires.store, wires.meter),
-        policy=config.retention,
+        policy=ground.config.retention,
         clock=wires.clock,
     )
 
