@@ -16,7 +16,7 @@ from deployments.front.access import Caller
 from models.access import Permission
 from models.principal import Principal
 
-InPath = Annotated[str, Path(min_length=1, max_length=64, description="The tenant")]
+InPath = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="The tenant")]
 
 
 def acting(permission: Permission, *others: Permission) -> Callable[..., Coroutine[Any, Any, Acting]]:

@@ -27,7 +27,7 @@ DOCS: Final = "/docs"
 OPENAPI: Final = "/openapi.json"
 
 _BEARER: Final = HTTPBearer(auto_error=False, bearerFormat="JWT")
-_PROBLEMS: Final = documented(400, 401, 403, 404, 405, 413, 422, 429, 500, 503, 504)
+_PROBLEMS: Final = documented(400, 401, 403, 404, 405, 409, 413, 422, 429, 500, 503, 504)
 _HANDLERS: Final[dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]]] = {
     HubError: on_hub_error,
     RequestValidationError: on_invalid_request,

@@ -78,7 +78,7 @@ class InvitationDesk:
         """The new user. Unauthenticated, in the same words, for any token but a waiting invitation's."""
         tenant_id, invitation_id, secret = _parts(accepted.token)
         password_hash = await self._passwords.hashed(accepted.password)
-        async with self._changes.of(tenant_id, actor=invitation_id) as change:
+        async with self._changes.of(tenant_id, actor=invitation_id, new=True) as change:
             taken = await invitations.accept(
                 change.connection, invitation_id, secret_sha256=hashed(secret), now_ns=change.now_ns
             )

@@ -11,12 +11,13 @@ from deployments.control.access import acting
 from deployments.control.acting import Acting
 from deployments.control.people.invitations import Acceptance, InvitationSent, NewInvitation
 from deployments.control.services import Control
+from deployments.front.handlers import documented
 from models.access import Permission
 from models.base import Frozen
 from models.people import Invitation, User
 
 router = APIRouter(tags=["invitations"])
-accepting = APIRouter(tags=["invitations"])
+accepting = APIRouter(tags=["invitations"], responses=documented(400, 401, 409, 413, 422, 500, 503))
 
 ACCEPT: Final = "/invitations/accept"
 

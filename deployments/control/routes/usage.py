@@ -51,7 +51,11 @@ async def tenant_usage(
     return Usage(month=month, by=by, totals=await control.usage.totals(on.tenant_id, month, by))
 
 
-@router.get("/tenants/{tenant_id}/usage/export", response_model=UsageExport)
+@router.get(
+    "/tenants/{tenant_id}/usage/export",
+    response_model=UsageExport,
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+)
 async def export_usage(
     on: Reader,
     control: Control,

@@ -41,7 +41,7 @@ CHECKS: Final = [
     ignored_auth,
     use_after_free,
 ]
-_EXAMPLES: Final = int(os.environ.get("HUB_FUZZ_EXAMPLES", "12"))
+_EXAMPLES: Final = int(os.environ.get("HUB_FUZZ_EXAMPLES", "40"))
 _SLOW: Final = frozenset({"POST /auth/login", "POST /invitations/accept", "POST /auth/password"})
 """Each case costs a password's hash."""
 

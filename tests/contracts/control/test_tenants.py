@@ -166,3 +166,19 @@ async def test_a_tenant_begins_with_the_config_of_a_template(control: ControlHub
 
     assert (unknown.status_code, made.status_code) == (404, 201)
     assert versions.json()["versions"][0]["comment"] == "template conservative"
+
+
+async def test_an_invitation_of_nobody_is_refused_like_any_other(control: ControlHub) -> None:
+    """A tenant that is not there, a secret that is wrong, and no token at all: the same 401."""
+    made = await control.client.post(
+        "/tenants", json=new_tenant(owner={"login": "ann", "name": "Ann"}), headers=control.auth()
+    )
+    real = made.json()["invitation"]
+    forged = [real[:-1] + ("a" if real[-1] != "a" else "b"), real.replace("acme", "bolt"), "hinv.a.b.c", "x"]
+    body = {"name": "Eve", "password": "correct horse battery"}
+    answers = [
+        await control.client.post("/invitations/accept", json={**body, "token": one}) for one in forged
+    ]
+
+    assert [answer.status_code for answer in answers] == [401] * 4
+    assert len({answer.content for answer in answers}) == 1
