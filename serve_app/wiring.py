@@ -30,6 +30,7 @@ from deployments.stream.config import StreamConfig
 from deployments.stream.deployment import ROUTE, build_stream
 from deployments.tracker.config import TrackerConfig
 from deployments.tracker.deployment import build_tracker
+from messaging.config import KafkaConfig
 from models.errors import ConfigError
 from models.retention import load_retention
 from models.strategy import Strategy, load_strategies
@@ -41,6 +42,7 @@ STREAM_APP: Final = "stream"
 STREAM_ROUTE: Final = ROUTE
 CONTROL_APP: Final = "control"
 CONTROL_ROUTE: Final = CONTROL_PATH
+_UNHURRIED_MS: Final = 250
 
 
 def build_hub(settings: HubSettings) -> Application:
@@ -186,7 +188,7 @@ def control_config(settings: HubSettings) -> ControlConfig:
         raise ConfigError("the settings name no control plane: `control` and `postgres`", field="control")
     return ControlConfig(
         postgres=settings.postgres.model_copy(update={"owner": None}),
-        kafka=settings.kafka_of("control"),
+        kafka=_unhurried(settings.kafka_of("control")),
         nats=settings.nats_of("control"),
         redis=settings.redis,
         tokens=settings.tokens,
@@ -202,6 +204,11 @@ def control_config(settings: HubSettings) -> ControlConfig:
         replicas=settings.control.replicas,
         public_docs=settings.profile == "local",
     )
+
+
+def _unhurried(kafka: KafkaConfig) -> KafkaConfig:
+    """The control plane moves records of a dozen topics that nobody waits for: it asks less often."""
+    return kafka.model_copy(update={"fetch_max_wait_ms": max(kafka.fetch_max_wait_ms, _UNHURRIED_MS)})
 
 
 def _repository(settings: HubSettings) -> str:
