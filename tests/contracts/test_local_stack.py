@@ -122,7 +122,7 @@ def test_no_server_outlives_its_starter(number: signal.Signals) -> None:
         assert program.stdout is not None
         said = list(takewhile(lambda line: "Ctrl-C" not in line, program.stdout))
         pids = [int(line.split()[-1]) for line in said if " pid " in line]
-        assert len(pids) == 3, said
+        assert len(pids) == 4, said
         program.send_signal(number)
         assert program.wait(20) == (-number if number == signal.SIGKILL else 0)
     asyncio.run(eventually(lambda: not any(_exists(pid) for pid in pids)))
