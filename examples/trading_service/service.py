@@ -50,7 +50,7 @@ def keep(database: sqlite3.Connection, effect: Effect) -> None:
 def subscribe(hub: RunningHub, users: Sequence[str], strategy: str, symbols: Sequence[str]) -> None:
     """Ask for the signals, in each user's own name."""
     for user in users:
-        principal = principal_of(user, tenant="desk", tier=Tier.PRO, admin=False)
+        principal = principal_of(user, tenant="local", tier=Tier.PRO, admin=False)
         with HubClient(hub.url, local_token(hub, principal)) as client:
             for symbol in symbols:
                 client.call("PUT", f"/api/v1/subscriptions/{strategy}/{symbol}")

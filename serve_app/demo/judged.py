@@ -11,13 +11,14 @@ from models.principal import Tier
 from models.promises import EvidencePage
 from serve_app.access import local_token, principal_of
 from serve_app.client import HubClient
+from serve_app.local_tenants import LOCAL_TENANT
 from serve_app.runfile import recall
 
 
 def judged_lines() -> list[str]:
     """A line per model that has outcomes; or why there is none. Blocks."""
     address = recall()
-    principal = principal_of("operator", tenant="demo", tier=Tier.ENTERPRISE)
+    principal = principal_of("operator", tenant=LOCAL_TENANT, tier=Tier.ENTERPRISE)
     try:
         with HubClient(address.url, local_token(address, principal)) as hub:
             found = _observed(hub)

@@ -17,6 +17,7 @@ from models.principal import Tier
 from serve_app.access import local_token, principal_of
 from serve_app.client import HubClient
 from serve_app.demo.table import View
+from serve_app.local_tenants import LOCAL_TENANT
 from serve_app.model_upload import upload_of
 from serve_app.runfile import recall
 from serve_app.settings import ROOT, PoolSettings
@@ -83,7 +84,7 @@ def _without(pool: PoolSettings) -> PoolSettings:
 
 
 def _add() -> None:
-    principal = principal_of("operator", tenant="demo", tier=Tier.ENTERPRISE, admin=True)
+    principal = principal_of("operator", tenant=LOCAL_TENANT, tier=Tier.ENTERPRISE, admin=True)
     address = recall()
     with HubClient(address.url, local_token(address, principal)) as hub:
         hub.call("POST", "/api/v1/models", body=upload_of(_DIRECTORY))

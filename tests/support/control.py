@@ -31,6 +31,7 @@ from storage.memory import MemoryFastStore
 from storage.postgres.config import PostgresConfig
 from storage.postgres.database import Database
 from storage.redis_store import RedisConfig
+from tests.support.sockets import close_sockets
 
 TEMPLATES = Path(__file__).parents[2] / "config" / "tenant_templates.yaml"
 SECRET_ENV = "HUB_TEST_CONTROL_SECRET"
@@ -139,3 +140,4 @@ async def control_hub(
         for one in assembled.beside:
             await one.close()
         await database.close()
+        close_sockets()

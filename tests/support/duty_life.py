@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from messaging.memory import MemoryBroadcast, MemoryBus, MemoryLog, MemoryMarket
 from models.tenant import Kind
 from storage.postgres.config import PostgresConfig
 from storage.postgres.database import Database
+from tests.support.sockets import close_sockets
 
 
 class Clock:
@@ -82,11 +81,4 @@ class Place:
                 await beside.close()
             await database.close()
             life.tasks.clear()
-            _close_sockets()
-
-
-def _close_sockets() -> None:
-    """As a kernel does for who was killed while it logged in: else the server waits for it for a minute."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+            close_sockets()
