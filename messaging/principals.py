@@ -16,6 +16,7 @@ from messaging.topics import (
     AUDIT_HEADS,
     CONTROL,
     DECISIONS,
+    DENIALS,
     EVENT_MARKS,
     EVIDENCE,
     FANOUT,
@@ -89,7 +90,7 @@ ROOMS: Final[dict[Room, Access]] = {
             CONTROL,
             *_EVENTS,
         ),
-        owns=(SUBSCRIPTIONS, DECISIONS, USAGE, CONTROL, *_EVENTS),
+        owns=(SUBSCRIPTIONS, DECISIONS, USAGE, DENIALS, CONTROL, *_EVENTS),
         market=MarketAccess(publishes=(HALT_SUBJECT,), hears=(HALT_SUBJECT,), follows=(BARS_STREAM,)),
     ),
     "registry": Access(
@@ -128,13 +129,13 @@ ROOMS: Final[dict[Room, Access]] = {
         group=TRACKER.name,
     ),
     "stream": Access(
-        "hub-stream", "signals to sockets", reads=(SIGNALS, SIGNAL_STATE, TENANTS), owns=(USAGE,)
+        "hub-stream", "signals to sockets", reads=(SIGNALS, SIGNAL_STATE, TENANTS), owns=(USAGE, DENIALS)
     ),
     "control": Access(
         "hub-control-plane",
         "tenants, people, config; what they use and what is kept of users",
-        reads=(TENANTS, AUDIT_HEADS, USAGE, SUBSCRIPTIONS, SIGNALS, DECISIONS, CONTROL, *_EVENTS),
-        owns=(TENANTS, AUDIT_HEADS, USAGE, TENANT_EVENTS, SUBSCRIPTIONS, CONTROL, *_EVENTS),
+        reads=(TENANTS, AUDIT_HEADS, USAGE, DENIALS, SUBSCRIPTIONS, SIGNALS, DECISIONS, CONTROL, *_EVENTS),
+        owns=(TENANTS, AUDIT_HEADS, USAGE, DENIALS, TENANT_EVENTS, SUBSCRIPTIONS, CONTROL, *_EVENTS),
         market=MarketAccess(publishes=(HALT_SUBJECT,), hears=(HALT_SUBJECT,)),
     ),
 }

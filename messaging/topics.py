@@ -100,6 +100,8 @@ AUDIT_HEADS: Final = Topic("hub.audit_heads", 1, _kept(None), "tenant_id")
 """Signed: what the audit logs in PostgreSQL must still hold, whoever has been at them."""
 USAGE: Final = Topic("hub.usage", 1, _kept(90), "source: one start of one process")
 """One partition: a process's reports stay in their order, and what is counted has one position."""
+DENIALS: Final = Topic("hub.denials", 1, _kept(30), "tenant_id")
+"""What the data plane denied whom, on its way to the audit logs in PostgreSQL."""
 TENANT_EVENTS: Final = Topic("hub.tenant_events", 1, _kept(365), "tenant_id")
 """What tenants are told: limits that near, subscriptions that are not kept. For billing, mail, dashboards."""
 CONTROL: Final = Topic("hub.control", 1, _compacted(segment_mib=1), "scope, id of a halt")
@@ -146,6 +148,7 @@ TOPICS: Final = (
     TENANTS,
     AUDIT_HEADS,
     USAGE,
+    DENIALS,
     TENANT_EVENTS,
     CONTROL,
     *USER_EVENTS,

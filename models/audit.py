@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -37,6 +37,32 @@ class AuditRecord(AuditEntry):
     tenant_id: str
     sequence: int
     hash: str
+
+
+class Denial(Frozen):
+    """What a user was denied (`action`, `object`), how often, and when first; `user_id` is empty for several
+    users together.
+    """
+
+    user_id: Annotated[str, Field(max_length=256)]
+    action: Annotated[str, Field(min_length=1, max_length=128)]
+    object: Annotated[str, Field(max_length=512)]
+    at_ns: Annotated[int, Field(ge=0, lt=2**63)]
+    times: Annotated[int, Field(gt=0, lt=2**53)]
+
+
+class DenialReport(Frozen):
+    """What a process of the data plane denied people of a tenant; value of `hub.denials`.
+
+    `source` is one start of one process, and `sequence` grows by one with each of its reports on any tenant:
+    a report that comes again is the same report.
+    """
+
+    schema_: Literal["hub.denials/1"] = Field("hub.denials/1", alias="schema")
+    source: Annotated[str, Field(pattern=r"^[^\x00]{1,128}$")]
+    sequence: Annotated[int, Field(gt=0, lt=2**53)]
+    tenant_id: Annotated[str, Field(pattern=r"^[^\x00]{1,256}$")]
+    denials: Annotated[tuple[Denial, ...], Field(min_length=1, max_length=500)]
 
 
 class HeadKind(StrEnum):

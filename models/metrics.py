@@ -90,7 +90,10 @@ METRICS: Final[Mapping[str, MetricSpec]] = {
         _spec("hub_user_data_behind_s", _G, "How old the oldest event not yet moved may be", "data_type"),
         _spec("hub_user_data_cache_total", _C, "Pages of user data asked of the fast store", "outcome"),
         _spec("hub_audit_heads_total", _C, "Heads of audit logs: signed, or torn and not signed", "outcome"),
-        _spec("hub_usage_reports_total", _C, "Reports of usage by a process: reported, waiting", "outcome"),
+        _spec(
+            "hub_reports_total", _C, "Reports of usage and of denials: reported, waiting", "topic", "outcome"
+        ),
+        _spec("hub_denials_total", _C, "Reports of denials: written, repeated, unreadable", "outcome"),
         _spec("hub_usage_records_total", _C, "Records of usage by what became of them", "topic", "outcome"),
         _spec("hub_denied_total", _C, "Operations that a broker denied a principal", "broker", "principal"),
         _spec("hub_producer_rebuilds_total", _C, "Producer rebuilds", "room"),

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-from fastapi import Path
+from fastapi import Path, Request
 
 from deployments.control.acting import Acting, absent, lacking
-from deployments.control.services import Control
+from deployments.control.services import Control, ControlServices
+from deployments.front import witnessed
 from deployments.front.access import Caller
 from models.access import Permission
 from models.principal import Principal
@@ -26,14 +27,14 @@ def acting(permission: Permission, *others: Permission) -> Callable[..., Corouti
     """
     enough = frozenset({permission, *others})
 
-    async def dependency(tenant_id: InPath, caller: Caller, control: Control) -> Acting:
+    async def dependency(tenant_id: InPath, caller: Caller, control: Control, request: Request) -> Acting:
         if enough & caller.platform_permissions:
             return Acting(caller, tenant_id)
         if tenant_id != caller.tenant_id:
-            await control.refusals.write(caller, permission, tenant_id)
+            await _write(control, caller, (permission, tenant_id), request)
             raise absent()
         if not any(caller.may(one) for one in enough):
-            await control.refusals.write(caller, permission, tenant_id)
+            await _write(control, caller, (permission, tenant_id), request)
             raise lacking(permission)
         return Acting(caller, tenant_id)
 
@@ -45,11 +46,19 @@ def acting(permission: Permission, *others: Permission) -> Callable[..., Corouti
 def holding(permission: Permission) -> Callable[..., Coroutine[Any, Any, Principal]]:
     """A dependency: the caller with this permission, where no tenant is named in the path."""
 
-    async def dependency(caller: Caller, control: Control) -> Principal:
+    async def dependency(caller: Caller, control: Control, request: Request) -> Principal:
         if not caller.may(permission):
-            await control.refusals.write(caller, permission, caller.tenant_id)
+            await _write(control, caller, (permission, caller.tenant_id), request)
             raise lacking(permission)
         return caller
 
     dependency.__dict__["permission"] = permission
     return dependency
+
+
+async def _write(
+    control: ControlServices, caller: Principal, what: tuple[Permission, str], of: Request
+) -> None:
+    """Into the audit log of the caller's tenant, now, and not once more by who watches the answers."""
+    await control.refusals.write(caller, *what)
+    witnessed.written(of)

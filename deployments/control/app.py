@@ -29,6 +29,7 @@ from deployments.control.services import ControlServices
 from deployments.front.api import DOCS, OPENAPI, make_api
 from deployments.front.metered import Metered
 from deployments.front.pipeline import BoundedBody, Guarded, Measured, RateLimited
+from deployments.front.witnessed import Witnessed
 
 ROUTE: Final = "/api/v1/control"
 """Where the application is deployed."""
@@ -77,6 +78,7 @@ def _pipeline(services: ControlServices, *, open_paths: frozenset[str]) -> list[
     return [
         Middleware(Measured, meter=services.meter, monotonic=services.monotonic),
         Middleware(Guarded, tokens=services.tokens, open_paths=open_paths),
+        Middleware(Witnessed, denials=services.denials),
         Middleware(RateLimited, limiter=services.limiter),
         Middleware(Metered, usage=services.metering, prefix="/", features=_FEATURES),
         Middleware(BoundedBody, max_bytes=services.max_body_bytes, timeout_s=services.body_timeout_s),

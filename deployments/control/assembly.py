@@ -12,6 +12,7 @@ from random import Random
 from typing import Final, NoReturn, Protocol
 
 from deployments.control.announcer import Announcer, Render
+from deployments.control.audit.denials import DenialIntake
 from deployments.control.audit.desk import AuditDesk
 from deployments.control.audit.heads import HeadKeeper
 from deployments.control.audit.refusals import Refusals
@@ -41,6 +42,7 @@ from deployments.control.user_data.cache import UserDataCache
 from deployments.control.user_data.desk import UserDataDesk, export_tenant
 from deployments.control.user_data.mover import UserDataMover
 from deployments.front.callers import callers_of
+from deployments.front.denials import DenialLog
 from deployments.front.limits import RateLimiter
 from deployments.front.metering import UsageMeter
 from deployments.front.tenant_config.limits import TenantLimits
@@ -115,6 +117,7 @@ class _Ground:
     changes: Changes
     passwords: Passwords
     view: TenantConfigView
+    denials: DenialLog
 
     @property
     def database(self) -> Database:
@@ -126,8 +129,16 @@ def assemble(config: ControlConfig, wires: Wires) -> Assembled:
     ground = _ground(config, wires)
     keeper, mover, metering = _head_keeper(config, wires), _mover(config, wires), _metering(wires)
     services = _services(ground, keeper, mover, metering)
-    counting = _counting(config, wires)
-    beside: tuple[Beside, ...] = (ground.duties, mover, services.auth.tidying, metering, counting)
+    counting, intake = _counting(config, wires), _denial_intake(wires)
+    beside: tuple[Beside, ...] = (
+        ground.duties,
+        ground.denials,
+        mover,
+        services.auth.tidying,
+        metering,
+        counting,
+        intake,
+    )
     return Assembled(
         services=services,
         announcer=ground.announcer,
@@ -154,6 +165,7 @@ def _ground(config: ControlConfig, wires: Wires) -> _Ground:
         changes=Changes(wires.database, announcer, wires.clock, doer=duties),
         passwords=Passwords(),
         view=TenantConfigView(tail.fold, tiers=config.tiers, environment=config.environment),
+        denials=_denials(wires),
     )
 
 
@@ -174,13 +186,14 @@ def _services(
         database=ground.database,
         changes=ground.changes,
         refusals=Refusals(ground.database, wires.clock),
+        denials=ground.denials,
         tenants=tenant_desk,
         farewell=_farewell(ground, config_desk),
         people=PeopleDesk(ground.database, ground.changes, ground.passwords, wires.rng),
         invitations=InvitationDesk(ground.database, ground.changes, ground.passwords, wires.rng),
         resources=_quotas(ground, limits, tenant_desk),
         configs=config_desk,
-        tokens=callers_of(issuers, ground.tail.fold, clock=wires.clock, lenient=True),
+        tokens=callers_of(issuers, ground.tail.fold, clock=wires.clock, lenient=True, denials=ground.denials),
         auth=_auth(ground, sealer),
         audit=AuditDesk(ground.database, wires.bus, keeper),
         usage=UsageDesk(ground.database),
@@ -236,6 +249,21 @@ def _limiter(ground: _Ground, limits: TenantLimits) -> RateLimiter:
 
 def _metering(wires: Wires) -> UsageMeter:
     return UsageMeter(wires.bus, name="control", clock=wires.clock, rng=wires.rng, meter=wires.meter)
+
+
+def _denials(wires: Wires) -> DenialLog:
+    return DenialLog(
+        wires.bus,
+        name="control",
+        clock=wires.clock,
+        monotonic=wires.monotonic,
+        rng=wires.rng,
+        meter=wires.meter,
+    )
+
+
+def _denial_intake(wires: Wires) -> DenialIntake:
+    return DenialIntake(wires.database, wires.bus, meter=wires.meter, clock=wires.clock, rng=wires.rng)
 
 
 def _user_data(ground: _Ground) -> UserDataDesk:

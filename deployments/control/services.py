@@ -23,6 +23,7 @@ from deployments.control.tenants.farewell import Farewell
 from deployments.control.usage.desk import UsageDesk
 from deployments.control.user_data.desk import UserDataDesk
 from deployments.control.user_data.mover import UserDataMover
+from deployments.front.denials import DenialLog
 from deployments.front.limits import RateLimiter
 from deployments.front.metering import UsageMeter
 from deployments.front.tokens import Tokens
@@ -37,6 +38,7 @@ class ControlServices:
     database: Database
     changes: Changes
     refusals: Refusals
+    denials: DenialLog
     tenants: TenantDesk
     farewell: Farewell
     people: PeopleDesk

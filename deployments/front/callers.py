@@ -9,6 +9,7 @@ from typing import Final
 
 from deployments.front.api_keys import PREFIX, ApiKeys
 from deployments.front.compact import parts_of
+from deployments.front.denials import DenialLog
 from deployments.front.standing import CallerStanding
 from deployments.front.tenants_fold import TenantsFold
 from deployments.front.tokens import AnyTokens, TokenVerifier, unauthenticated
@@ -74,14 +75,14 @@ def callers_of(
     *,
     clock: Callable[[], int] = time.time_ns,
     lenient: bool = False,
+    denials: DenialLog | None = None,
 ) -> CallerVerifier:
     """All that these configurations accept. With the copy of `hub.tenants` API keys, too, and all of it
-    only as long as tenant, user and session stand; without one just the tokens. ConfigError for a weak
-    secret, or two issuers of one name.
+    only as long as tenant, user and session stand; without one just the tokens. `lenient` and `denials` as
+    in `CallerStanding`. ConfigError for a weak secret, or two issuers of one name.
     """
     issuers = [TokenVerifier(config, fold=fold) for config in tokens]
     if fold is None:
         return CallerVerifier(issuers)
-    return CallerVerifier(
-        issuers, api_keys=ApiKeys(fold, clock), standing=CallerStanding(fold, lenient=lenient)
-    )
+    standing = CallerStanding(fold, lenient=lenient, denials=denials)
+    return CallerVerifier(issuers, api_keys=ApiKeys(fold, clock), standing=standing)

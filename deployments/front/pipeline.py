@@ -67,7 +67,7 @@ class Guarded:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
             return
-        if scope["type"] == "http" and _route_path(scope) not in self._open:
+        if scope["type"] == "http" and route_path(scope) not in self._open:
             try:
                 principal = await self._tokens.verify(
                     bearer_of(Headers(scope=scope).getlist("authorization"))
@@ -79,7 +79,7 @@ class Guarded:
         await self._app(scope, receive, send)
 
 
-def _route_path(scope: Scope) -> str:
+def route_path(scope: Scope) -> str:
     """The path below where the application is deployed."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", ""))

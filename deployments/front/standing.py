@@ -9,21 +9,25 @@ from __future__ import annotations
 
 from typing import Any
 
+from deployments.front.denials import DenialLog
 from deployments.front.tenants_fold import TenantsFold
 from deployments.front.tokens import unauthenticated
 from deployments.front.verified import Known
-from models.errors import TenantSuspended
+from models.errors import TenantSuspended, Unauthenticated
+from models.principal import Principal
 from models.tenant import PLATFORM_TENANT, TenantRecord, TenantStatus, UserRecord
 
 
 class CallerStanding:
     """`lenient` lets tenants pass that the copy does not know: for the control plane, where a tenant may be
-    younger than the copy, and where the database says what there is of it.
+    younger than the copy, and where the database says what there is of it. `denials` hears of those who were
+    let in once and are not any more.
     """
 
-    def __init__(self, fold: TenantsFold, *, lenient: bool = False) -> None:
+    def __init__(self, fold: TenantsFold, *, lenient: bool = False, denials: DenialLog | None = None) -> None:
         self._fold = fold
         self._lenient = lenient
+        self._denials = denials
 
     def of(self, known: Known) -> Known:
         """The caller as it stands now.
@@ -34,22 +38,28 @@ class CallerStanding:
             TenantSuspended: nobody of the tenant gets in.
         """
         principal = known.principal
-        tenant = self._tenant(principal.tenant_id)
+        tenant = self._tenant(principal)
         if principal.session_id and self._fold.ended(principal.session_id):
-            raise unauthenticated()
+            raise self._denied(principal, "session_ended")
         user = self._fold.user(principal.tenant_id, principal.user_id)
         if user and not _counts(known, user):
-            raise unauthenticated()
+            raise self._denied(principal, "user_disabled" if not user.enabled else "signed_out")
         changed = _changes(known, tenant, user)
         return known._replace(principal=principal.model_copy(update=changed)) if changed else known
 
-    def _tenant(self, tenant_id: str) -> TenantRecord | None:
-        tenant = self._fold.tenant(tenant_id)
+    def _denied(self, principal: Principal, why: str) -> Unauthenticated:
+        if self._denials:
+            self._denials.note(principal, f"access.{why}", principal.user_id)
+        return unauthenticated()
+
+    def _tenant(self, principal: Principal) -> TenantRecord | None:
+        tenant = self._fold.tenant(principal.tenant_id)
         if tenant is None:
-            if self._lenient or tenant_id == PLATFORM_TENANT:
+            if self._lenient or principal.tenant_id == PLATFORM_TENANT:
                 return None
             raise unauthenticated()
         if tenant.status is TenantStatus.SUSPENDED:
+            self._denied(principal, "tenant_suspended")
             raise TenantSuspended("your tenant is suspended; ask the people who run the hub")
         if tenant.status is not TenantStatus.ACTIVE:
             raise unauthenticated()

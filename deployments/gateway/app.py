@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from deployments.front.api import DOCS, OPENAPI, make_api
 from deployments.front.metered import Metered
 from deployments.front.pipeline import BoundedBody, Guarded, Measured, RateLimited
+from deployments.front.witnessed import Witnessed
 from deployments.gateway.routes import (
     analytics,
     config,
@@ -81,6 +82,7 @@ def _pipeline(services: Services, *, open_paths: frozenset[str]) -> list[Middlew
     return [
         Middleware(Measured, meter=services.meter, monotonic=services.monotonic),
         Middleware(Guarded, tokens=services.tokens, open_paths=open_paths),
+        Middleware(Witnessed, denials=services.denials),
         Middleware(RateLimited, limiter=services.limiter),
         Middleware(
             Metered, usage=services.usage, prefix=_PREFIX, features=_FEATURES, inferring=frozenset({_INFER})

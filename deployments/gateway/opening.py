@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from random import SystemRandom
 
 from deployments.front.callers import callers_of
+from deployments.front.denials import DenialLog
 from deployments.front.halts import HaltDesk
 from deployments.front.limits import RateLimiter
 from deployments.front.metering import UsageMeter
@@ -60,6 +61,7 @@ class OpenGateway:
         self._tasks = [
             asyncio.create_task(services.decisions.run()),
             asyncio.create_task(services.usage.run()),
+            asyncio.create_task(services.denials.run()),
         ]
 
     def check(self) -> None:
@@ -87,7 +89,16 @@ async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
         routing = Routing(config.router, to.bus, room="gateway", clock=time.time_ns, rng=rng, meter=meter)
         routing.open()
         stack.push_async_callback(routing.close)
-        access = await open_access(config.access, to.bus, stack, clock=time.time_ns, rng=rng)
+        denials = DenialLog(
+            to.bus,
+            name=f"gateway-{name}",
+            clock=time.time_ns,
+            monotonic=time.monotonic,
+            rng=rng,
+            meter=meter,
+        )
+        stack.push_async_callback(denials.close)
+        access = await open_access(config.access, to.bus, stack, denials=denials, clock=time.time_ns, rng=rng)
         limiter = RateLimiter(
             access.limits, shared=to.store, local=MemoryFastStore(time.time_ns), gateways=config.replicas
         )
@@ -117,6 +128,7 @@ async def open_gateway(config: GatewayConfig, *, name: str) -> OpenGateway:
             models=ServeModelDesk(),
             strategies={strategy.ref: strategy for strategy in config.strategies},
             usage=UsageMeter(to.bus, name=f"gateway-{name}", clock=time.time_ns, rng=rng, meter=meter),
+            denials=denials,
             meter=meter,
             clock=time.time_ns,
             monotonic=time.monotonic,

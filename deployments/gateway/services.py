@@ -10,6 +10,7 @@ from typing import Annotated, Protocol
 from fastapi import Depends
 from starlette.requests import Request
 
+from deployments.front.denials import DenialLog
 from deployments.front.halts import HaltDesk
 from deployments.front.limits import RateLimiter
 from deployments.front.metering import UsageMeter
@@ -85,6 +86,7 @@ class Services:
     models: ModelDesk
     strategies: Mapping[str, Strategy]
     usage: UsageMeter
+    denials: DenialLog
     meter: Meter
     clock: Callable[[], int]
     monotonic: Callable[[], float]

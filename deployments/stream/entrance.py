@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from deployments.front.denials import DenialLog
 from deployments.front.limits import RateLimiter
 from deployments.front.permits import check
 from deployments.front.tokens import Tokens, bearer_of, unauthenticated
@@ -39,9 +40,12 @@ class Admitted:
 class Entrance:
     """Verifies and counts; raises the error that the caller is answered with."""
 
-    def __init__(self, tokens: Tokens, limiter: RateLimiter, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, tokens: Tokens, limiter: RateLimiter, denials: DenialLog, clock: Callable[[], int]
+    ) -> None:
         self._tokens = tokens
         self._limiter = limiter
+        self._denials = denials
         self._clock = clock
 
     async def admit(self, scope: Scope) -> Admitted:
@@ -49,14 +53,21 @@ class Entrance:
         offered = scope.get("subprotocols", [])
         bearer = _bearer(Headers(scope=scope), offered)
         principal = (await self._tokens.known(bearer)).principal
-        check(principal, Permission.SIGNALS_OWN)
-        if refusal := (await self._limiter.admit(principal)).refusal():
-            raise refusal
-        if self._clock() >= principal.entitled_until_ns:
-            raise Forbidden("your entitlement has ended")
+        try:
+            check(principal, Permission.SIGNALS_OWN)
+            if refusal := (await self._limiter.admit(principal)).refusal():
+                raise refusal
+            self._check_entitled(principal)
+        except Forbidden:
+            self._denials.note(principal, f"access.{Permission.SIGNALS_OWN}", "the stream")
+            raise
         return Admitted(
             _wish(principal, scope["query_string"]), bearer, PROTOCOL if PROTOCOL in offered else None
         )
+
+    def _check_entitled(self, principal: Principal) -> None:
+        if self._clock() >= principal.entitled_until_ns:
+            raise Forbidden("your entitlement has ended")
 
 
 def _bearer(headers: Headers, offered: list[str]) -> str:

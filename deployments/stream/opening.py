@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from random import SystemRandom
 
 from deployments.front.callers import callers_of
+from deployments.front.denials import DenialLog
 from deployments.front.limits import RateLimiter
 from deployments.front.metering import UsageMeter
 from deployments.front.opening import open_access
@@ -63,7 +64,16 @@ async def open_stream(config: StreamConfig, *, name: str) -> OpenStream:
         await check_topics(bus, (SIGNALS, SIGNAL_STATE))
         store = RedisFastStore(config.redis)
         stack.push_async_callback(store.close)
-        access = await open_access(config.access, bus, stack, clock=time.time_ns, rng=rng)
+        denials = DenialLog(
+            bus,
+            name=f"stream-{name}",
+            clock=time.time_ns,
+            monotonic=time.monotonic,
+            rng=rng,
+            meter=meter,
+        )
+        stack.push_async_callback(denials.close)
+        access = await open_access(config.access, bus, stack, denials=denials, clock=time.time_ns, rng=rng)
         follower = Follower(bus, switchboard, rng=rng)
         following: asyncio.Task[None] = asyncio.create_task(follower.run())
         await follower.ready.wait()
@@ -74,12 +84,12 @@ async def open_stream(config: StreamConfig, *, name: str) -> OpenStream:
         stack.push_async_callback(usage.close)
         sources = Sources(follower, UserSignals(bus, SignalMarks(bus)), rng, config.session.page)
         app = StreamApp(
-            Entrance(access.callers, limiter, time.time_ns),
+            Entrance(access.callers, limiter, denials, time.time_ns),
             SocketLimits(access.limits, replicas=config.replicas),
             switchboard,
             Tools(sources, access.callers, meter, usage, time.time_ns, config.session),
         )
-        tasks = [following, asyncio.create_task(usage.run())]
+        tasks = [following, asyncio.create_task(usage.run()), asyncio.create_task(denials.run())]
         if access.tail:
             tasks.append(asyncio.create_task(StandingWatch(access.tail.fold, switchboard).run()))
         return OpenStream(app, tasks, stack.pop_all())

@@ -314,8 +314,9 @@ OWNERSHIP: Final = Row(
             "Reports of usage and what became of them; a `torn` head of an audit log: it was tampered with.",
             "short",
             (
-                Query(rate("hub_usage_reports_total", "outcome"), "reports {{outcome}}"),
+                Query(rate("hub_reports_total", "topic", "outcome"), "reports {{topic}} {{outcome}}"),
                 Query(rate("hub_usage_records_total", "topic", "outcome"), "{{topic}} {{outcome}}"),
+                Query(rate("hub_denials_total", "outcome"), "denials {{outcome}}"),
                 Query(rate("hub_audit_heads_total", "outcome"), "heads {{outcome}}"),
             ),
         ),

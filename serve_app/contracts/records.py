@@ -13,7 +13,7 @@ from pydantic import create_model
 
 from messaging import topics
 from messaging.subjects import ALL_BARS, ALL_TICKS, CLOCK_SUBJECT, HALT_SUBJECT
-from models.audit import SignedHead
+from models.audit import DenialReport, SignedHead
 from models.events import (
     Beat,
     Checkpoint,
@@ -162,6 +162,9 @@ RECORDS: Final[Mapping[str, tuple[Kind, ...]]] = {
     ),
     topics.USAGE.name: (
         Kind("hub.usage-1", "source", "What a process counted since its last report", UsageReport),
+    ),
+    topics.DENIALS.name: (
+        Kind("hub.denials-1", "tenant_id", "What a process denied people of a tenant", DenialReport),
     ),
     topics.TENANT_EVENTS.name: (
         Kind(

@@ -112,6 +112,9 @@ async def test_nothing_of_one_tenant_reaches_another(hub: UpHub) -> None:
     assert [one async for one in _misplaced_keys(hub, residents)] == []
     assert [one async for one in _misplaced_records(hub, residents)] == []
     assert list(_logged(hub, seen.canaries)) == []
+    measured = "".join([text async for text in _measured(hub)])
+    assert "hub_requests_total" in measured
+    assert seen.canaries.findall(measured) == []
 
 
 async def _settled(hub: UpHub, client: httpx2.AsyncClient, number: int, rng: random.Random) -> Resident:
@@ -206,6 +209,16 @@ def _logged(hub: UpHub, canaries: re.Pattern[str]) -> Iterator[str]:
         for log in (session / "logs").rglob("*"):
             if log.is_file() and canaries.search(log.read_text(errors="replace")):
                 yield str(log.name)
+
+
+async def _measured(hub: UpHub) -> AsyncIterator[str]:
+    """What a Prometheus would read of this hub: its targets stand in a file beside the session."""
+    sessions = {one for pid in descendants(hub.process.pid) for one in _sessions(pid)}
+    found = {one.parent / "prom_metrics_service_discovery.json" for one in sessions}
+    targets = {name for one in found for group in orjson.loads(one.read_bytes()) for name in group["targets"]}
+    async with httpx2.AsyncClient(timeout=20) as client:
+        for name in sorted(targets):
+            yield (await client.get(f"http://{name}/metrics")).text
 
 
 def _sessions(pid: int) -> set[Path]:

@@ -151,6 +151,21 @@ def test_the_audit_tells_it_and_is_whole(people: dict[str, Person]) -> None:
     assert people["tom@summit"].refused("audit", "ls").startswith("refused: 403")
 
 
+async def test_what_gateway_and_stream_denied_is_in_the_audit(people: dict[str, Person]) -> None:
+    """A key that may not, a foreign tenant, the suspension: by the log, to who may read it."""
+    tom, olga = people["tom@summit"], people["olga@summit"]
+    with tom.calling() as client, pytest.raises(Refused, match="404"):
+        client.call("GET", "/config/harbour")
+
+    async def told() -> bool:
+        listed = olga.run("audit", "ls", "--outcome", "denied")
+        wanted = ("access.signals:own", "GET /config/harbour", "access.tenant_suspended", "access.audit:read")
+        return all(one in listed for one in wanted)
+
+    await eventually(told)
+    assert olga.run("audit", "verify").startswith("sound: ")
+
+
 def test_a_tenant_is_exported_before_it_is_deleted(
     hub: UpHub, people: dict[str, Person], tmp_path: Path
 ) -> None:

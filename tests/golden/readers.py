@@ -15,6 +15,7 @@ from messaging.topics import (
     AUDIT_HEADS,
     CONTROL,
     DECISIONS,
+    DENIALS,
     EVENT_MARKS,
     EVIDENCE,
     MODELS,
@@ -40,7 +41,7 @@ from signals.ledger import Findings, LogEntry, SignalLog
 from signals.reader import PredictionRules, SignalRules
 from tests.golden.known import remembered
 from tests.golden.logs import Golden
-from tests.golden.used import believed, folded, told
+from tests.golden.used import believed, denied, folded, told
 
 Results = dict[str, Any]
 
@@ -63,6 +64,7 @@ def results(records: Iterable[Golden]) -> Results:
         TENANTS.name: remembered,
         AUDIT_HEADS.name: believed,
         USAGE.name: folded,
+        DENIALS.name: denied,
         TENANT_EVENTS.name: told,
         EVENT_MARKS.name: lambda found: _all(EventMark, found),
         **{topic.name: lambda found: _all(UserEvent, found) for topic in USER_EVENTS},

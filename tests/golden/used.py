@@ -6,11 +6,13 @@ import random
 import time
 from collections.abc import Iterator
 
+from deployments.control.audit import denials as intake
 from deployments.control.usage.alerts import event_of
 from deployments.control.usage.fold import ReportFold, read_report
+from deployments.front.denials import DenialLog
 from deployments.front.metering import UsageMeter
 from messaging.memory import MemoryBus, MemoryLog
-from messaging.topics import AUDIT_HEADS, TENANT_EVENTS, USAGE, create_topics
+from messaging.topics import AUDIT_HEADS, DENIALS, TENANT_EVENTS, USAGE, create_topics
 from models.audit import SignedHead
 from models.metrics import MemoryMeter
 from models.usage import Measure, SubscriptionViolation, TenantLimitApproaching
@@ -25,16 +27,17 @@ _SIGNER = HeadSigner.of("5a" * 32)
 
 
 async def used() -> list[Golden]:
-    """Two reports of one process, a signed head, and each kind of event."""
+    """Two reports of use and one of denials by one process, a signed head, and each kind of event."""
     log = MemoryLog(random.Random(1), clock=time.time_ns)
     bus = MemoryBus(log, "gateway")
-    await create_topics(bus, 1, [USAGE])
+    await create_topics(bus, 1, [USAGE, DENIALS])
     usage = UsageMeter(bus, name="gateway", clock=time.time_ns, rng=random.Random(2), meter=MemoryMeter())
     for amount in (3, 4):
         usage.count(principal(), "inference", Measure.CALLS, amount)
         await usage.flush()
     await usage.close()
-    found = log.partition(USAGE.name, 0).records
+    await _deny(bus)
+    found = [*log.partition(USAGE.name, 0).records, *log.partition(DENIALS.name, 0).records]
     reports = [Golden(o.topic, o.partition, o.offset, o.timestamp_ms, o.key, o.value) for o in found]
     return [*reports, _head(), *_told()]
 
@@ -45,6 +48,12 @@ def folded(found: list[Golden]) -> dict[str, int]:
     for one in found:
         fold.take(read_report(one.record))
     return {**fold.outcomes, "amount": sum(fold.amounts.values())}
+
+
+def denied(found: list[Golden]) -> list[str]:
+    """What today's intake reads of denials."""
+    reports = [intake.read_report(one.record) for one in found]
+    return [f"{one.tenant_id} {one.denials[0].action} {one.denials[0].times}" for one in reports if one]
 
 
 def believed(found: list[Golden]) -> int:
@@ -60,6 +69,20 @@ def told(found: list[Golden]) -> list[str]:
         "hub.subscription-violation/1": SubscriptionViolation,
     }
     return [kinds[one.body["schema"]].from_record(one.value or b"").event_id for one in found]
+
+
+async def _deny(bus: MemoryBus) -> None:
+    denials = DenialLog(
+        bus,
+        name="gateway",
+        clock=time.time_ns,
+        monotonic=time.monotonic,
+        rng=random.Random(3),
+        meter=MemoryMeter(),
+    )
+    denials.note(principal(), "access.infer", "POST /api/v1/infer")
+    await denials.flush()
+    await denials.close()
 
 
 def _head() -> Golden:

@@ -1,6 +1,7 @@
 """The end of a tenant: everything the hub keeps of it is handed out, and then erased.
 
-What stays is its name, so that it is never given again, and its audit log, which says what was done to it.
+What stays is its name, so that it is never given again, its audit log, which says what was done to it, and
+what it used, which may not be paid for yet.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from models.errors import BadValue, Forbidden
 from models.tenant import PLATFORM_TENANT, Duty, Kind, Tenant, TenantStatus
 from storage.postgres import tenants
 from storage.postgres.database import Database
+from storage.postgres.tables.audit import AUDIT_ENTRIES
 from storage.postgres.tables.people import API_KEYS, INVITATIONS, LOGIN_FAILURES, SESSIONS, TENANTS, USERS
+from storage.postgres.tables.usage import USAGE_ALERTS, USAGE_DAYS
 
 Export = Callable[[str], AsyncIterator[bytes]]
 """JSON lines of one subject of a tenant."""
@@ -26,7 +29,7 @@ Erase = Callable[[AsyncConnection, str], Awaitable[object]]
 """Erases one subject of a tenant within its transaction."""
 
 _PEOPLE: Final = (LOGIN_FAILURES, INVITATIONS, API_KEYS, SESSIONS, USERS)
-_EXPORTED: Final = (TENANTS, USERS, INVITATIONS, API_KEYS, SESSIONS)
+_EXPORTED: Final = (TENANTS, USERS, INVITATIONS, API_KEYS, SESSIONS, USAGE_DAYS, USAGE_ALERTS, AUDIT_ENTRIES)
 _SECRET: Final = frozenset({"password_hash", "secret_sha256"})
 _ROWS: Final = 1000
 _OPTIONS: Final = orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
@@ -110,4 +113,8 @@ class Farewell:
 
 def line(what: str, row: dict[str, Any]) -> bytes:
     """One line of an export."""
-    return orjson.dumps({"what": what, **row}, default=str, option=_OPTIONS)
+    return orjson.dumps({"what": what, **row}, default=_text, option=_OPTIONS)
+
+
+def _text(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)

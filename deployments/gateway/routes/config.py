@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from deployments.front.permits import needs
+from deployments.front.witnessed import hide
 from deployments.gateway.services import Hub
 from models.access import Permission
 from models.base import Frozen
@@ -19,6 +20,17 @@ router = APIRouter(tags=["config"])
 
 Reader = Annotated[Principal, Depends(needs(Permission.CONFIG_READ))]
 TenantInPath = Annotated[str, Path(min_length=1, max_length=64, description="The tenant")]
+
+
+async def readable(tenant_id: TenantInPath, caller: Reader, request: Request) -> str:
+    """The tenant of the path, if the caller may know of it."""
+    if tenant_id != caller.tenant_id and Permission.CONFIG_READ not in caller.platform_permissions:
+        hide(request)
+        raise _absent()
+    return tenant_id
+
+
+Readable = Annotated[str, Depends(readable)]
 Whose = Annotated[Literal["me"] | None, Query(description="`me`: with the caller's own layer on top")]
 
 
@@ -50,11 +62,11 @@ class ConfigPage(Frozen):
 
 
 @router.get("/config/{tenant_id}", response_model=ConfigPage)
-async def tenant_config(tenant_id: TenantInPath, hub: Hub, caller: Reader, user: Whose = None) -> Response:
+async def tenant_config(tenant_id: Readable, hub: Hub, caller: Reader, user: Whose = None) -> Response:
     """What holds for the tenant, and with `user=me` for the caller. A change is here within a second."""
-    own = tenant_id == caller.tenant_id
-    if hub.tenants is None or not (own or Permission.CONFIG_READ in caller.platform_permissions):
+    if hub.tenants is None:
         raise _absent()
+    own = tenant_id == caller.tenant_id
     found = hub.tenants.of(tenant_id, caller.user_id if user and own else None)
     if found is None:
         raise _absent()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
+import orjson
 import pytest
 
 from models.tenant import TenantRecord, TenantStatus
+from models.usage import Measure, UsageKey
+from storage.postgres import usage
 from tests.support.control import OWNER, ControlHub, new_tenant
 from tests.support.eventually import eventually
 
@@ -138,8 +142,13 @@ async def test_tenants_come_in_pages(control: ControlHub) -> None:
 
 
 async def test_a_tenant_is_exported_and_deleted_for_good(control: ControlHub) -> None:
-    """The export holds its people and no password; afterwards nothing is there, and the name is taken."""
+    """The export holds its people, what they used and the audit, and no password; afterwards nothing is
+    there, and the name is taken.
+    """
     await control.client.post("/tenants", json=new_tenant(), headers=control.auth())
+    async with control.services.database.platform() as connection:
+        key = UsageKey("acme", "ann", date(2026, 11, 1), "pro", "inference", Measure.CALLS)
+        await usage.add(connection, {key: 7})
     ann = control.auth("ann", tenant="acme", roles=("tenant:owner",))
 
     exported = await control.client.get("/tenants/acme/export", headers=ann)
@@ -150,6 +159,11 @@ async def test_a_tenant_is_exported_and_deleted_for_good(control: ControlHub) ->
 
     assert '"login":"ann"' in exported.text
     assert "password" not in exported.text
+    lines = [orjson.loads(line) for line in exported.text.splitlines()]
+    (used,) = [one for one in lines if one["what"] == "usage_days"]
+    written = {one["action"]: one["hash"] for one in lines if one["what"] == "audit_entries"}
+    assert (used["user_id"], used["amount"]) == ("ann", 7)
+    assert len(written["tenants.create"]) == 64
     assert (unsure.status_code, unsure.json()["field"]) == (422, "confirm")
     assert (deleted.status_code, deleted.json()["status"]) == (200, "deleted")
     assert (gone.status_code, again.status_code) == (404, 409)

@@ -18,7 +18,7 @@ GOLDEN = Path(__file__).with_name("openapi.json")
 
 def description() -> dict[str, Any]:
     """As the application describes itself, which takes no service."""
-    none = dict.fromkeys(("meter", "monotonic", "tokens", "limiter", "metering"))
+    none = dict.fromkeys(("meter", "monotonic", "tokens", "limiter", "metering", "denials"))
     services = SimpleNamespace(**none, public_docs=True, max_body_bytes=1, body_timeout_s=1.0)
     return create_app(cast("ControlServices", services)).openapi()
 

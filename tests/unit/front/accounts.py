@@ -10,6 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deployments.front.callers import CallerVerifier, callers_of
+from deployments.front.denials import DenialLog
 from deployments.front.tenants_fold import TenantsFold
 from deployments.front.tokens import HubTokens, mint_of_hub
 from messaging.ports import LogRecord
@@ -43,9 +44,9 @@ class Accounts:
         self.tenant()
         self.signing_key("k1")
 
-    def callers(self, *, lenient: bool = False) -> CallerVerifier:
+    def callers(self, *, lenient: bool = False, denials: DenialLog | None = None) -> CallerVerifier:
         """Accepts local tokens, those of the hub, and API keys."""
-        return callers_of((TOKENS, HUB), self.fold, lenient=lenient)
+        return callers_of((TOKENS, HUB), self.fold, lenient=lenient, denials=denials)
 
     def tell(self, record: TenantsRecord | None, kind: Kind, *ids: str) -> None:
         """The next record of the log; None forgets."""

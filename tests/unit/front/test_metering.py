@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from deployments.front import metering
+from deployments.front import reports as report_log
 from deployments.front.metered import Metered
 from deployments.front.metering import UsageMeter
 from deployments.front.pipeline import PRINCIPAL
@@ -103,7 +104,7 @@ async def test_no_fault_of_the_broker_loses_or_doubles_use(
     fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A report is sent again under its own number until it is acknowledged, and counts once."""
-    monkeypatch.setattr(metering, "_APPEND_S", 0.01)
+    monkeypatch.setattr(report_log, "_APPEND_S", 0.01)
     usage, log = await made()
     rng = random.Random(3)
     for _ in range(30):

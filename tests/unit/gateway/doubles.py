@@ -13,6 +13,7 @@ import numpy as np
 from fastapi import FastAPI
 from numpy.typing import NDArray
 
+from deployments.front.denials import DenialLog
 from deployments.front.halts import HaltDesk
 from deployments.front.limits import RateLimiter, Tiers, load_tiers
 from deployments.front.metering import UsageMeter
@@ -337,6 +338,9 @@ async def make_hub(
         "strategies": {STRATEGY.ref: STRATEGY},
         "tenants": known_tenants().view,
         "usage": UsageMeter(bus, name="gateway", clock=clock, rng=random.Random(9), meter=meter),
+        "denials": DenialLog(
+            bus, name="gateway", clock=clock, monotonic=clock.monotonic, rng=random.Random(8), meter=meter
+        ),
         "meter": meter,
         "clock": clock,
         "monotonic": clock.monotonic,

@@ -63,6 +63,7 @@ def test_the_contract_is_the_documented_one() -> None:
         "hub.evidence": 1,
         "hub.tenants": 1,
         "hub.usage": 1,
+        "hub.denials": 1,
         "hub.tenant_events": 1,
         "hub.audit_heads": 1,
         "hub.control": 1,

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import orjson
 
+from deployments.front.denials import DenialLog
 from deployments.front.limits import RateLimiter, load_tiers
 from deployments.front.metering import UsageMeter
 from deployments.front.tokens import unauthenticated
@@ -69,12 +70,20 @@ class Stage:
         bus = self.log.bus
         self.follower = Follower(bus, self.switchboard, rng=Random(2))
         self.usage = UsageMeter(bus, name="stream", clock=self.clock, rng=Random(4), meter=self.meter)
+        self.denials = DenialLog(
+            bus,
+            name="stream",
+            clock=self.clock,
+            monotonic=lambda: self.clock() / 1e9,
+            rng=Random(5),
+            meter=self.meter,
+        )
         store = MemoryFastStore(self.clock)
         tiers = load_tiers(TIERS)
         limiter = RateLimiter(tiers, shared=store, local=MemoryFastStore(self.clock), gateways=1)
         sources = Sources(self.follower, UserSignals(bus, SignalMarks(bus)), Random(3), page=7)
         self.app = StreamApp(
-            Entrance(self.tokens, limiter, self.clock),
+            Entrance(self.tokens, limiter, self.denials, self.clock),
             SocketLimits(tiers, replicas=1),
             self.switchboard,
             Tools(

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from messaging.topics import DENIALS
+from models.audit import DenialReport
 from models.principal import Tier
 from tests.support.virtual_loop import later, until
 from tests.unit.front.signal_log import ALICE, NEIGHBOURS, principal
@@ -95,6 +97,27 @@ def test_another_address_is_not_there() -> None:
 
     assert refused
     assert refused[0] == 404
+
+
+def test_who_may_not_come_in_is_noted() -> None:
+    """Without the permission, and with an entitlement that has ended; who may come in is not."""
+
+    async def story(stage: Stage) -> list[DenialReport]:
+        stage.log.log.add_topic(DENIALS.name, DENIALS.partitions, DENIALS.policy)
+        stage.tokens.principals["roleless"] = principal("bob").model_copy(update={"roles": frozenset()})
+        stage.tokens.principals["ended"] = principal("eve").model_copy(update={"entitled_until_ns": 0})
+        for token in ("roleless", "ended", ALICE, "forged"):
+            stage.open(token=token)
+        await later(1)
+        await stage.denials.flush()
+        records = stage.log.log.partition(DENIALS.name, 0).records
+        return [DenialReport.from_record(one.value or b"") for one in records]
+
+    (report,) = play(story)
+    assert [(one.user_id, one.action, one.object) for one in report.denials] == [
+        ("bob", "access.signals:own", "the stream"),
+        ("eve", "access.signals:own", "the stream"),
+    ]
 
 
 def test_a_tier_opens_so_many_sockets_per_user_and_a_closed_one_makes_room() -> None:
