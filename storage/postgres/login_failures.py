@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -56,8 +56,11 @@ async def put(connection: AsyncConnection, tenant_id: str, login: str, tallies: 
 
 async def forget(connection: AsyncConnection, *, before_ns: int, good_before_ns: int) -> int:
     """Delete what was tried last before this moment, but what once went well only before the other; asked by
-    the platform. How many.
+    the platform. How many. What an attempt holds is passed over: who waited for it while holding another
+    tally could wait in a circle.
     """
+    keys = (F.c.tenant_id, F.c.login, F.c.source)
     last = func.coalesce(F.c.succeeded_ns, 0)
-    stale = delete(F).where(F.c.last_ns < before_ns, last < good_before_ns)
-    return (await connection.execute(stale)).rowcount
+    stale = select(*keys).where(F.c.last_ns < before_ns, last < good_before_ns)
+    free = stale.with_for_update(skip_locked=True)
+    return (await connection.execute(delete(F).where(tuple_(*keys).in_(free)))).rowcount

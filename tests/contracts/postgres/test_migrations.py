@@ -38,6 +38,7 @@ ROWS: Mapping[str, Mapping[str, str]] = {
     "0005": {"usage_days": "('acme', '2026-11-01', 'u-1', 'pro', 'f', 'calls', 1)"},
     "0006": {"user_data": "('acme', 'u-1', 'auth', 'e-1', 'login', 1, extract(epoch FROM now())*1e9, '{}')"},
     "0007": {"denial_sources": "('acme', 'gateway-1', 1, 1)"},
+    "0008": {},
 }  # fmt: skip
 """Rows of Acme's that a revision makes room for. A new revision brings its own."""
 REVISIONS = sorted(ROWS)
