@@ -104,8 +104,8 @@ def run(report: Report) -> None:
 
 @contextmanager
 def _on_one_processor(connections: Iterable[psycopg.Connection[Any]]) -> Iterator[None]:
-    """This process and the server's take turns anyway. Where they may wander, how far they are from each other
-    decides more than what is asked. Needs the right to move the server's processes; without it they wander.
+    """This process and the server's take turns anyway. Where they may wander, how far apart they are decides
+    more than what is asked. Needs the right to move the server's processes; without it they wander.
     """
     usual = os.sched_getaffinity(0)
     pids = [0, *(one.info.backend_pid for one in connections)]
