@@ -11,9 +11,9 @@ from typing import Annotated, Any
 from fastapi import Path, Request
 
 from deployments.control.acting import Acting, absent, lacking
-from deployments.control.services import Control, ControlServices
+from deployments.control.services import services_of
 from deployments.front import witnessed
-from deployments.front.access import Caller
+from deployments.front.access import Caller, caller_of
 from models.access import Permission
 from models.principal import Principal
 
@@ -27,14 +27,15 @@ def acting(permission: Permission, *others: Permission) -> Callable[..., Corouti
     """
     enough = frozenset({permission, *others})
 
-    async def dependency(tenant_id: InPath, caller: Caller, control: Control, request: Request) -> Acting:
+    async def dependency(tenant_id: InPath, request: Request) -> Acting:
+        caller = await caller_of(request)
         if enough & caller.platform_permissions:
             return Acting(caller, tenant_id)
         if tenant_id != caller.tenant_id:
-            await _write(control, caller, (permission, tenant_id), request)
+            await _write_refusal(request, permission, tenant_id)
             raise absent()
         if not any(caller.may(one) for one in enough):
-            await _write(control, caller, (permission, tenant_id), request)
+            await _write_refusal(request, permission, tenant_id)
             raise lacking(permission)
         return Acting(caller, tenant_id)
 
@@ -46,9 +47,9 @@ def acting(permission: Permission, *others: Permission) -> Callable[..., Corouti
 def holding(permission: Permission) -> Callable[..., Coroutine[Any, Any, Principal]]:
     """A dependency: the caller with this permission, where no tenant is named in the path."""
 
-    async def dependency(caller: Caller, control: Control, request: Request) -> Principal:
+    async def dependency(caller: Caller, request: Request) -> Principal:
         if not caller.may(permission):
-            await _write(control, caller, (permission, caller.tenant_id), request)
+            await _write_refusal(request, permission, caller.tenant_id)
             raise lacking(permission)
         return caller
 
@@ -56,9 +57,8 @@ def holding(permission: Permission) -> Callable[..., Coroutine[Any, Any, Princip
     return dependency
 
 
-async def _write(
-    control: ControlServices, caller: Principal, what: tuple[Permission, str], of: Request
-) -> None:
+async def _write_refusal(request: Request, permission: Permission, what: str) -> None:
     """Into the audit log of the caller's tenant, now, and not once more by who watches the answers."""
-    await control.refusals.write(caller, *what)
-    witnessed.written(of)
+    control = await services_of(request)
+    await control.refusals.write(await caller_of(request), permission, what)
+    witnessed.written(request)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 
 from deployments.control.access import InPath, acting
 from deployments.control.pages import Most
@@ -40,9 +40,9 @@ def of_user(*, own: Permission, others: Permission) -> Callable[..., Coroutine[A
     with another.
     """
 
-    async def dependency(tenant_id: InPath, user_id: UserId, caller: Caller, control: Control) -> On:
+    async def dependency(tenant_id: InPath, user_id: UserId, caller: Caller, request: Request) -> On:
         itself = (tenant_id, user_id) == (caller.tenant_id, caller.user_id)
-        allowed = await acting(own if itself else others)(tenant_id, caller, control)
+        allowed = await acting(own if itself else others)(tenant_id, request)
         return On(allowed.tenant_id, LayerKey(Layer.USER, user_id), caller.user_id)
 
     dependency.__dict__["permission"] = own
