@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from models.errors import BadValue, DatabaseAway, Forbidden
 from storage.ports import FastStore
 from storage.postgres.config import SCHEMA, TENANT_SETTING, Login, PostgresConfig
+from storage.postgres.connecting import connected
 from storage.postgres.positions import Positions
 from storage.postgres.replica import READ_SCOPE, Primary, Replica, written
 
@@ -172,6 +173,7 @@ def engine(
         "sslrootcert": config.ca_file,
         "connect_timeout": _CONNECT_S,
         "application_name": "central-hub",
+        "async_creator_fn": connected,
         "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
     }
     return create_async_engine(

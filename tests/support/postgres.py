@@ -16,6 +16,7 @@ from serve_app.servers.postgres import SUPERUSER, PostgresProcess, postgres
 from storage.postgres.config import APP_ROLE, OWNER_ROLE, PLATFORM_ROLE, Login, PostgresConfig
 from storage.postgres.migrate import migrate
 from storage.postgres.roles import make_roles
+from tests.support.sockets import close_sockets
 
 TEMPLATE = "hub_template"
 
@@ -52,13 +53,21 @@ class PostgresServer:
         try:
             yield self.config(name)
         finally:
-            self._ask("DROP DATABASE {} WITH (FORCE)", name)
+            self._drop(name)
 
     def _login(self, role: str) -> Login:
         return Login(role=role, password=SecretRef(file=str(self.passwords / role)))
 
-    def _ask(self, statement: str, *names: str) -> None:
-        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+    def _drop(self, name: str) -> None:
+        """The server would wait a minute for whoever was cancelled while it logged in, wherever that was."""
+        try:
+            self._ask("DROP DATABASE {} WITH (FORCE)", name, options="-c statement_timeout=2000")
+        except psycopg.errors.QueryCanceled:
+            close_sockets()
+            self._ask("DROP DATABASE {} WITH (FORCE)", name)
+
+    def _ask(self, statement: str, *names: str, options: str = "") -> None:
+        with psycopg.connect(self.dsn(), autocommit=True, options=options) as connection:
             connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 

@@ -8,9 +8,9 @@ import yaml
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from deployments.front.tenant_config.documents import flat
-from deployments.front.tenant_config.schema import setting_of
+from deployments.front.tenant_config.schema import setting_of, shown
 from models.base import Frozen
-from models.errors import BadValue, ConfigError, NotFound
+from models.errors import BadValue, ConfigError
 from models.tenant_config import Layer
 
 TemplateName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
@@ -45,11 +45,11 @@ class Templates(Frozen):
     templates: dict[TemplateName, Template] = Field(default_factory=dict)
 
     def find(self, name: str) -> Template:
-        """NotFound for a name that no template has."""
+        """BadValue for a name that no template has."""
         template = self.templates.get(name)
         if template is None:
             known = ", ".join(self.templates) or "none"
-            raise NotFound(f"there is no such template; known: {known}", field="template")
+            raise BadValue(f"template was {shown(name)}; expected one of: {known}", field="template")
         return template
 
 

@@ -341,7 +341,7 @@ async def test_the_schema_and_the_templates_can_be_read(control: ControlHub) -> 
 
     assert {one["name"] for one in schema} == set(SCHEMA)
     assert set(templates) == {"conservative", "standard", "aggressive"}
-    assert (unknown.status_code, unknown.json()["field"]) == (404, "template")
+    assert (unknown.status_code, unknown.json()["field"]) == (422, "template")
 
 
 async def _found(control: ControlHub) -> None:

@@ -178,7 +178,7 @@ async def test_a_tenant_begins_with_the_config_of_a_template(control: ControlHub
     )
     versions = await control.client.get("/tenants/acme/config/versions", headers=control.auth())
 
-    assert (unknown.status_code, made.status_code) == (404, 201)
+    assert (unknown.status_code, made.status_code) == (422, 201)
     assert versions.json()["versions"][0]["comment"] == "template conservative"
 
 
