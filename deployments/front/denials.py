@@ -70,7 +70,8 @@ class DenialLog:
 
     def note(self, caller: Principal, action: str, what: str) -> None:
         """The caller, whose credentials are good, was denied this."""
-        key = _Key(caller.tenant_id, caller.user_id, action, what[:_LONGEST])
+        readable = what[:_LONGEST].encode(errors="replace").decode()  # half a character fits no report
+        key = _Key(caller.tenant_id, caller.user_id, action, readable)
         if key not in self._noted and self._of_tenant[caller.tenant_id] >= MOST_KEYS:
             key = _Key(caller.tenant_id, "", action, "")
         noted = self._noted.get(key)

@@ -98,6 +98,16 @@ async def test_memory_is_bounded_and_the_sum_stays_right(monkeypatch: pytest.Mon
     assert rival.denials[0].user_id == "bob"
 
 
+@pytest.mark.parametrize("what", ["GET /\ud800", "GET /\x00", "GET /" + "\N{SNOWMAN}" * 5000, ""])
+async def test_whatever_was_asked_for_can_be_reported(what: str) -> None:
+    """Half characters, NUL, endless paths: one that could not be would end the process that reports."""
+    stage = await Stage.made()
+    stage.deny(what=what)
+    await stage.after(2)
+
+    assert [one.times for one in stage.said] == [1]
+
+
 async def test_what_ended_is_forgotten() -> None:
     """A minute without another, and its place is free."""
     stage = await Stage.made()
