@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from messaging.topics import SUBSCRIPTIONS, TENANTS, USER_SETTINGS
 from models.principal import Tier
 from serve_app.access import local_token, principal_of
 from tests.e2e.conftest import UpHub
+from tests.support.eventually import eventually
 from tests.support.processes import descendants, titled
 
 pytestmark = [pytest.mark.chaos, pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -99,14 +101,18 @@ async def test_nothing_of_one_tenant_reaches_another(hub: UpHub) -> None:
     async with httpx2.AsyncClient(base_url=hub.address.url, limits=limits, timeout=20) as client:
         residents = [await _settled(hub, client, number, rng) for number in range(TENANTS_COUNT)]
         seen = Seen(re.compile("|".join(one.canary for one in residents)))
-        hurting = asyncio.create_task(_hurt(hub, rng))
+        hurt = Counter[str]()
+        hurting = asyncio.create_task(_hurt(hub, seen, hurt, rng=rng))
         calls = iter(range(CALLS))
         async with asyncio.TaskGroup() as group:
             for caller in range(CALLERS):
                 group.create_task(_call(client, residents, seen, calls, rng=random.Random(caller)))
         hurting.cancel()
-        await asyncio.gather(hurting, return_exceptions=True)
+        with suppress(asyncio.CancelledError):
+            await hurting
 
+    assert hurt["stopped"] >= 5
+    assert all(hurt[victim] >= 1 for victim in VICTIMS), hurt
     assert seen.foreign == []
     assert seen.own > CALLS / 20, seen.statuses
     assert [one async for one in _misplaced_keys(hub, residents)] == []
@@ -151,21 +157,29 @@ async def _call(
                 seen.take(who, path, answer)
 
 
-async def _hurt(hub: UpHub, rng: random.Random) -> None:
-    """Kill a replica, stop Redis for a second, and again."""
+async def _hurt(hub: UpHub, seen: Seen, hurt: Counter[str], *, rng: random.Random) -> None:
+    """Kill a replica, stop Redis for a while, and again, as the calls go on."""
     (store,) = [pid for pid in descendants(hub.process.pid) if "valkey" in _command(pid)]
-    try:
-        while True:
-            for pid in titled(hub.process.pid, rng.choice(VICTIMS))[:1]:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            await asyncio.sleep(2)
-            os.kill(store, signal.SIGSTOP)
-            await asyncio.sleep(1)
+    for turn in count():
+        victim = VICTIMS[turn % len(VICTIMS)]
+        for pid in rng.sample(found := titled(hub.process.pid, victim), min(1, len(found))):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                hurt[victim] += 1
+        await _answered(seen, 150)
+        os.kill(store, signal.SIGSTOP)
+        try:
+            await _answered(seen, 50)
+        finally:
             os.kill(store, signal.SIGCONT)
-            await asyncio.sleep(2)
-    finally:
-        os.kill(store, signal.SIGCONT)
+        hurt["stopped"] += 1
+        await _answered(seen, 150)
+
+
+async def _answered(seen: Seen, more: int) -> None:
+    """So many more calls, of whatever status."""
+    until = seen.statuses.total() + more
+    await eventually(lambda: seen.statuses.total() >= until, timeout_s=120)
 
 
 async def _misplaced_keys(hub: UpHub, residents: list[Resident]) -> AsyncIterator[str]:
