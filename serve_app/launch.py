@@ -20,6 +20,7 @@ from models.secret import SecretRef
 from serve_app.hub import LocalHub
 from serve_app.local_database import local_database
 from serve_app.local_stack import Broker, LocalStack
+from serve_app.local_tenants import make_local_tenant
 from serve_app.runfile import RunningHub, forget, remember
 from serve_app.settings import HubSettings, load_settings
 
@@ -47,6 +48,8 @@ def running_hub(
     try:
         hub.start()
         hub.wait_for_owners()
+        if stack and settings.control:
+            make_local_tenant(settings, hub.url)  # before others find the hub: they act for it
         remember(address_of(settings, hub, bundled=stack is not None))
         yield Launched(settings, hub, stack)
     finally:

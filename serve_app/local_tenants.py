@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from typing import Any, Final
 
 from models.errors import ConfigError
@@ -12,6 +13,7 @@ from serve_app.settings import HubSettings
 
 LOCAL_TENANT: Final = "local"
 CONTROL: Final = "/api/v1/control"
+_HEARD_S: Final = 10.0
 
 
 def admin_token(settings: HubSettings, url: str) -> str:
@@ -26,7 +28,11 @@ def admin_token(settings: HubSettings, url: str) -> str:
 
 
 def make_local_tenant(settings: HubSettings, url: str) -> None:
-    """Make the tenant `local`, tier enterprise, unless it is there."""
+    """Make the tenant `local`, tier enterprise, unless it is there; return once the gateway knows of it.
+
+    Raises:
+        Refused: the control plane refuses, or the gateway had not heard of the tenant in ten seconds.
+    """
     owner = {"login": "operator", "name": "Operator", "password": secrets.token_urlsafe(24)}
     body: dict[str, Any] = {
         "tenant_id": LOCAL_TENANT,
@@ -40,3 +46,18 @@ def make_local_tenant(settings: HubSettings, url: str) -> None:
         except Refused as refused:
             if refused.field != "tenant_id":
                 raise
+        wait_until_known(hub, LOCAL_TENANT)
+
+
+def wait_until_known(admin: HubClient, tenant_id: str) -> None:
+    """Return once a gateway lets the tenant's people in; Refused if none does within ten seconds."""
+    deadline = time.monotonic() + _HEARD_S
+    while True:
+        try:
+            admin.call("GET", f"/config/{tenant_id}")
+        except Refused:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return

@@ -7,7 +7,6 @@ by themselves, one at a time: a refresh token that is used twice would end the s
 from __future__ import annotations
 
 import fcntl
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from pydantic import Field, ValidationError
 from models.base import Frozen
 from models.errors import ConfigError
 from serve_app.client import HubClient, Refused
+from serve_app.private_file import write_private
 from serve_app.runfile import run_file
 
 AUTH: Final = "/api/v1/control/auth"
@@ -71,13 +71,7 @@ def remembered() -> LoginState | None:
 
 def remember(state: LoginState) -> None:
     """Keep it, whole or not at all, and never readable by others."""
-    path = session_file()
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = path.with_name(f"session.{os.getpid()}.new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(state.model_dump_json())
-    fresh.replace(path)
+    write_private(session_file(), state.model_dump_json())
 
 
 def forget() -> None:

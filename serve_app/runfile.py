@@ -11,6 +11,7 @@ from pathlib import Path
 
 from models.base import Frozen
 from models.errors import ConfigError
+from serve_app.private_file import write_private
 
 
 class RunningHub(Frozen):
@@ -32,11 +33,9 @@ def run_file() -> Path:
 
 
 def remember(hub: RunningHub) -> Path:
-    """Write the run file, for the user's eyes only."""
+    """Write the run file: from now on other commands find the hub."""
     path = run_file()
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.touch(mode=0o600)
-    path.write_text(hub.model_dump_json(indent=1))
+    write_private(path, hub.model_dump_json(indent=1))
     return path
 
 

@@ -21,7 +21,6 @@ from models.tenant import PLATFORM_TENANT
 from serve_app.access import local_token, principal_of
 from serve_app.launch import Launched, local_settings, running_hub, topics_ready
 from serve_app.local_stack import Broker, LocalStack
-from serve_app.local_tenants import make_local_tenant
 from serve_app.playback import Plan, Progress, history, play, seed_history
 from serve_app.runfile import recall
 from serve_app.settings import HubSettings, load_settings, read_text
@@ -45,8 +44,6 @@ def run_up(
         launched = stack.enter_context(
             running_hub(settings, stack=bundled, dashboard=True, progress=status.update)
         )
-        if bundled:
-            make_local_tenant(settings, launched.hub.url)
         status.stop()
         _print_addresses(console, launched)
         while True:

@@ -30,7 +30,6 @@ class TenantsTail:
         self._rng = rng
         self._position: int | None = None
         self._heard_ns: int | None = None
-        self._moved = asyncio.Event()
         self.fold = TenantsFold()
         self.complete = asyncio.Event()
 
@@ -48,17 +47,6 @@ class TenantsTail:
                 _LOG.warning("the copy of hub.tenants is %.0f s old: %s", self.age_s, error.message)
                 await asyncio.sleep(_RETRY_S * (0.5 + self._rng.random()))
 
-    async def reach(self, offset: int, *, within_s: float) -> bool:
-        """Wait until the record at this offset is folded, but not longer; whether it is."""
-        try:
-            async with asyncio.timeout(within_s):
-                while (self._position or 0) <= offset:
-                    self._moved.clear()
-                    await self._moved.wait()
-        except TimeoutError:
-            return False
-        return True
-
     async def _follow(self) -> NoReturn:
         first, end = await self._bus.bounds(TENANTS.name, 0)
         tail = await self._bus.tail(TENANTS.name, {0: first if self._position is None else self._position})
@@ -67,7 +55,6 @@ class TenantsTail:
                 records = await tail.batch(max_wait_s=_WAIT_S)
                 self.fold.take_all(records)
                 self._position, self._heard_ns = tail.position(0), self._clock()
-                self._moved.set()
                 if self._position >= end:
                     self.complete.set()
         finally:

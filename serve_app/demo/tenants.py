@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from models.principal import Tier
 from serve_app.client import HubClient, Refused
-from serve_app.local_tenants import CONTROL, admin_token, make_local_tenant
+from serve_app.local_tenants import CONTROL, admin_token
 from serve_app.settings import HubSettings
 
 _NAMES: Final = (("harbour", Tier.FREE), ("northwind", Tier.PRO), ("summit", Tier.ENTERPRISE))
@@ -33,7 +33,6 @@ class DemoUser:
 
 def found_tenants(settings: HubSettings, url: str, users: int) -> list[DemoUser]:
     """Make the tenants and spread the users over them, in turn."""
-    make_local_tenant(settings, url)  # for what the demo asks in its own name
     with HubClient(url, admin_token(settings, url)) as admin:
         shares = [
             list(_users(admin, *named, count=_share(users, place))) for place, named in enumerate(_NAMES)

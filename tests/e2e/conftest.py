@@ -18,7 +18,7 @@ from models.principal import Tier
 from serve_app.access import local_token, principal_of
 from serve_app.client import HubClient
 from serve_app.launch import free_port
-from serve_app.local_tenants import CONTROL
+from serve_app.local_tenants import CONTROL, wait_until_known
 from serve_app.runfile import RunningHub
 from serve_app.servers.apache_kafka import missing_reason
 from tests.conftest import without_kafka
@@ -110,6 +110,7 @@ def _make_tenant(hub: UpHub) -> None:
     body = {"tenant_id": TENANT, "name": "The tests", "tier": Tier.SERVICE, "owner": owner}
     with HubClient(hub.address.url, local_token(hub.address, admin)) as client:
         client.call("POST", f"{CONTROL}/tenants", body=body)
+        wait_until_known(client, TENANT)
 
 
 def _ended(process: subprocess.Popen[str]) -> None:
