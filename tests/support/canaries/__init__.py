@@ -1,0 +1,1 @@
+"""Tenants that can be told apart wherever they show: each says, asks and is called what no other is."""
