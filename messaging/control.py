@@ -19,6 +19,8 @@ from models.halt import Halt
 
 _LOG: Final = logging.getLogger(__name__)
 _POLL_S: Final = 0.2
+_LATE_MS: Final = 40
+"""A halt is in force within a tenth of a second, also where nobody told it ahead of the log."""
 FRESH_S: Final = 1.0
 """Nobody acts on a knowledge of halts that is older: a process that was frozen asks first."""
 
@@ -92,7 +94,7 @@ class ControlLog:
     async def _read(self) -> NoReturn:
         if self._position is None:
             self._position, _ = await self._bus.bounds(CONTROL.name, 0)
-        tail = await self._bus.tail(CONTROL.name, {0: self._position})
+        tail = await self._bus.tail(CONTROL.name, {0: self._position}, late_ms=_LATE_MS)
         try:
             while True:
                 for record in await tail.batch(max_wait_s=_POLL_S):

@@ -149,8 +149,10 @@ class EventBus(Protocol):
         """
         ...
 
-    async def tail(self, topic: str, starts: Mapping[int, int]) -> Tail:
-        """Follow partitions from the given offsets."""
+    async def tail(self, topic: str, starts: Mapping[int, int], *, late_ms: int = 0) -> Tail:
+        """Follow partitions from the given offsets. Where nobody waits for records they may come `late_ms`
+        later, and a broker that sleeps through long polls is asked that much less often.
+        """
         ...
 
     async def join(self, group: str, topic: str) -> Membership: ...

@@ -19,6 +19,7 @@ from signals.book import Book
 GRACE_MS: Final = 1000
 """A change this close to a prediction may count or not: both are right."""
 _TURN_S: Final = 0.2
+_LATE_MS: Final = 100
 """How long the reader may be deaf to a change of the owned partitions."""
 
 
@@ -106,9 +107,8 @@ class Books:
             return
         followed = dict(self._live)
         try:
-            tail = await self._bus.tail(
-                SUBSCRIPTIONS.name, {p: live.position for p, live in followed.items()}
-            )
+            starts = {p: live.position for p, live in followed.items()}
+            tail = await self._bus.tail(SUBSCRIPTIONS.name, starts, late_ms=_LATE_MS)
             try:
                 while not self._changed.is_set():
                     await self._take(tail, followed)

@@ -19,6 +19,7 @@ from models.errors import MessagingError
 _LOG: Final = logging.getLogger("ray.serve")
 _WAIT_S: Final = 0.2
 _RETRY_S: Final = 0.5
+_LATE_MS: Final = 100
 
 
 class TenantsTail:
@@ -49,7 +50,8 @@ class TenantsTail:
 
     async def _follow(self) -> NoReturn:
         first, end = await self._bus.bounds(TENANTS.name, 0)
-        tail = await self._bus.tail(TENANTS.name, {0: first if self._position is None else self._position})
+        start = first if self._position is None else self._position
+        tail = await self._bus.tail(TENANTS.name, {0: start}, late_ms=_LATE_MS)
         try:
             while True:
                 records = await tail.batch(max_wait_s=_WAIT_S)

@@ -24,6 +24,7 @@ log = logging.getLogger("ray.serve")
 _PARTITION: Final = 0
 _WAIT_S: Final = 1.0
 _RETRY_S: Final = 1.0
+_LATE_MS: Final = 100
 
 
 class CatalogueTail:
@@ -82,7 +83,7 @@ class CatalogueTail:
                 await asyncio.sleep(_RETRY_S * (0.5 + self._rng.random()))
 
     async def _follow(self) -> NoReturn:
-        tail = await self._bus.tail(MODELS.name, {_PARTITION: self._position})
+        tail = await self._bus.tail(MODELS.name, {_PARTITION: self._position}, late_ms=_LATE_MS)
         try:
             while True:
                 await self._take(tail)

@@ -26,6 +26,7 @@ log = logging.getLogger("ray.serve")
 _PARTITION: Final = 0
 _WAIT_S: Final = 1.0
 _RETRY_S: Final = 1.0
+_LATE_MS: Final = 100
 
 
 class EvidenceTail:
@@ -47,7 +48,7 @@ class EvidenceTail:
                 await asyncio.sleep(_RETRY_S * (0.5 + self._rng.random()))
 
     async def _follow(self) -> NoReturn:
-        tail = await self._bus.tail(EVIDENCE.name, {_PARTITION: self._position})
+        tail = await self._bus.tail(EVIDENCE.name, {_PARTITION: self._position}, late_ms=_LATE_MS)
         try:
             while True:
                 self._take(await tail.batch(max_wait_s=_WAIT_S))

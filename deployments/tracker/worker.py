@@ -27,6 +27,7 @@ from models.metrics import Meter
 from signals.outcomes import Resolver, Unjudged
 
 _WAIT_S: Final = 1.0
+_LATE_MS: Final = 100
 _MANY: Final = 100
 """Records at once that say that more wait."""
 _AT_ONCE: Final = 8
@@ -86,7 +87,7 @@ class TrackerWorker:
         self._resolvers = []
         starts = await self._starts()
         intakes = {partition: await self._intake(partition, start) for partition, start in starts.items()}
-        tail = await self._bus.tail(PREDICTIONS.name, starts)
+        tail = await self._bus.tail(PREDICTIONS.name, starts, late_ms=_LATE_MS)
         try:
             while True:
                 records = await tail.batch(max_wait_s=_WAIT_S)

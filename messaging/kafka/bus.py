@@ -69,9 +69,9 @@ class KafkaBus:
         """See `EventBus.read`."""
         return self._readers.read(TopicPartition(topic, partition), start=start, stop=stop)
 
-    async def tail(self, topic: str, starts: Mapping[int, int]) -> Tail:
+    async def tail(self, topic: str, starts: Mapping[int, int], *, late_ms: int = 0) -> Tail:
         """See `EventBus.tail`."""
-        tail = reader.KafkaTail(self._caller, topic, starts)
+        tail = reader.KafkaTail(self._caller.unhurried(late_ms), topic, starts)
         await tail.start()
         self._tails.append(tail)
         return tail

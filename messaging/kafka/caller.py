@@ -41,6 +41,11 @@ class Caller:
         """The same, under a name of its own."""
         return replace(self, client_id=f"{self.client_id}-{part}")
 
+    def unhurried(self, late_ms: int) -> Caller:
+        """The same, who lets the broker hold an empty fetch for so long at least."""
+        wait_ms = max(self.config.fetch_max_wait_ms, late_ms)
+        return replace(self, config=self.config.model_copy(update={"fetch_max_wait_ms": wait_ms}))
+
     @asynccontextmanager
     async def asking(
         self, what: str, *, about: str | None = None, timeout_s: float | None = None

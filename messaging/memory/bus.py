@@ -57,7 +57,13 @@ class MemoryBus:
         finally:
             await tail.close()
 
-    async def tail(self, topic: str, starts: Mapping[int, int]) -> Tail:
+    async def tail(
+        self,
+        topic: str,
+        starts: Mapping[int, int],
+        *,
+        late_ms: int = 0,  # noqa: ARG002 - nothing is polled here
+    ) -> Tail:
         for partition in starts:
             self.log.partition(topic, partition)
         return MemoryTail(self.log, self.process, topic, starts)

@@ -224,11 +224,14 @@ class EventBusContract:
 
     # Tails
 
-    async def test_a_tail_follows_several_partitions(self, bus: EventBus, topic: str) -> None:
-        """From the given offsets, in order per partition, first what is there and then what comes."""
+    @pytest.mark.parametrize("late_ms", [0, 200])
+    async def test_a_tail_follows_several_partitions(self, bus: EventBus, topic: str, late_ms: int) -> None:
+        """From the given offsets, in order per partition, first what is there and then what comes; in a hurry
+        or not.
+        """
         producer = await bus.producer("p")
         await producer.append(topic, 0, some(3), timeout_s=5)
-        tail = await bus.tail(topic, {0: 2, 1: 0})
+        tail = await bus.tail(topic, {0: 2, 1: 0}, late_ms=late_ms)
         await producer.append(topic, 1, some(2), timeout_s=5)
         await producer.append(topic, 0, some(2), timeout_s=5)
         seen: dict[int, list[int]] = {0: [], 1: []}

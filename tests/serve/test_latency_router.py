@@ -180,7 +180,7 @@ async def test_a_slow_replica_is_left_alone_until_it_heals(three: DeploymentHand
     share = 0.0
     while share < 0.25 and time.monotonic() < deadline:
         share = (await shares(three, calls=60, rate=30, seconds=0.05))[victim] / 60
-    assert share >= 0.25
+    assert share >= 0.25, _believed(await _replica_of(three, victim))
 
 
 async def test_a_frozen_replica_is_out_within_two_seconds(three: DeploymentHandle[Any]) -> None:
@@ -241,6 +241,16 @@ async def test_a_wrong_setting_is_named(deployed: dict[str, DeploymentHandle[Any
 def _current() -> Any:
     """The router to the three workers in this process."""
     return next(r for r in latency_notes.ROUTERS if r.app_name == "three")
+
+
+def _believed(name: str) -> str:
+    """Why it may not have been chosen."""
+    believed = _current()._choice._replicas[name]
+    service = believed._service
+    return (
+        f"seen {service._seen_ms}, {(time.monotonic_ns() - service._seen_ns) / 1e9:.1f} s ago, confirmed "
+        f"{service._confirmed} times; {len(believed.flights)} calls out, {believed._failures} failed"
+    )
 
 
 def _sent_to(name: str) -> int:
