@@ -29,6 +29,7 @@ from serve_app.commands import (
     user_data,
     users,
 )
+from serve_app.interrupts import obey_sigterm
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -67,7 +68,8 @@ app.add_typer(config.app, name="config")
 
 
 def main() -> None:
-    """Run a command: exit code 2 for a clear refusal, 130 for Ctrl-C."""
+    """Run a command: exit code 2 for a clear refusal, 130 for Ctrl-C, 143 for SIGTERM."""
+    obey_sigterm()
     try:
         app()
     except HubError as error:

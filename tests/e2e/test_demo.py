@@ -81,15 +81,18 @@ def test_picks_leave_a_replica_that_is_slowed(environment: dict[str, str], tmp_p
 
 
 @pytest.mark.timeout(200)
-async def test_ctrl_c_ends_everything_that_was_started(environment: dict[str, str]) -> None:
-    """In the middle of the start: servers and Ray are there, and after Ctrl-C nothing is left."""
+@pytest.mark.parametrize(("asked", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_it_ends_everything_that_it_started(
+    environment: dict[str, str], asked: signal.Signals, code: int
+) -> None:
+    """In the middle of the start: servers and Ray are there, and after Ctrl-C or SIGTERM nothing is left."""
     demo = _started(environment)
     await eventually(lambda: len(descendants(demo.pid)) > 8, timeout_s=90)
     started = descendants(demo.pid)
 
-    demo.send_signal(signal.SIGINT)
+    demo.send_signal(asked)
 
-    assert demo.wait(timeout=90) == 130
+    assert demo.wait(timeout=90) == code
     await eventually(lambda: not [pid for pid in started if _alive(pid)], timeout_s=30)
 
 

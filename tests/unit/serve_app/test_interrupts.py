@@ -1,30 +1,55 @@
-"""A Ctrl-C while processes are started is neither lost nor early."""
+"""What asks for the end while processes are started is neither lost nor early."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
-from serve_app.interrupts import interrupts_deferred
+from serve_app.interrupts import interrupts_deferred, obey_sigterm
 
 
-def test_it_is_raised_once_the_block_has_ended() -> None:
-    """What the block does is done whole, and the handler is the former one again."""
-    before, done = signal.getsignal(signal.SIGINT), []
+@pytest.fixture(autouse=True)
+def sigterm() -> Iterator[None]:
+    """Obeyed in the test, and what it was before afterwards."""
+    before = signal.getsignal(signal.SIGTERM)
+    obey_sigterm()
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    ("asked", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_it_is_raised_once_the_block_has_ended(asked: signal.Signals, raised: type[BaseException]) -> None:
+    """What the block does is done whole, and the handler is the former one again, whoever replaced it."""
+    before, done = signal.getsignal(asked), []
 
     def block() -> None:
         with interrupts_deferred():
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), asked)
             done.append("all of it")
+            signal.signal(asked, signal.SIG_DFL)
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(raised):
         block()
 
     assert done == ["all of it"]
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(asked) is before
+
+
+def test_what_nobody_heeds_is_left_alone() -> None:
+    """A process that a shell made deaf to Ctrl-C stays so, in the block as well."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interrupts_deferred():
+            os.kill(os.getpid(), signal.SIGINT)
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_without_one_nothing_happens() -> None:
