@@ -26,10 +26,10 @@ env: $(VENV)/.demo-ready  ## Make .venv with what the demo needs
 env-dev: $(VENV)/.dev-ready  ## Make .venv with everything: tests, training, benchmarks
 	@:
 
-demo: env  ## Run the whole hub on bundled servers with real ticks (ARGS="--seconds 30 --users 10")
-	@$(BIN)/hub demo $(ARGS)
-
 # Bytecode is kept even where the environment says not to: hundreds of processes would each compile everything anew.
+demo: env  ## Run the whole hub on bundled servers with real ticks (ARGS="--seconds 30 --users 10")
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/hub demo $(ARGS)
+
 test: env-dev  ## Run the suite, all tiers but chaos (ARGS="tests/unit -k name")
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(ARGS)
 
@@ -44,7 +44,7 @@ format: env-dev  ## Rewrite the code in the house format
 	@$(BIN)/ruff check --fix-only .
 
 chaos: env-dev  ## Run the full fault matrix on real processes (under 60 minutes)
-	@$(BIN)/python -m pytest tests/chaos $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest tests/chaos $(ARGS)
 
 bench: env-dev  ## Run a benchmark (ARGS="decision --json out.json"); no ARGS lists them
 	@$(BIN)/python -m benchmarks $(or $(ARGS),--help)
