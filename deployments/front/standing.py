@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from deployments.front.denials import DenialLog
-from deployments.front.tenants_fold import TenantsFold
+from deployments.front.tenants_fold import KnownTenant, KnownUser, TenantsFold
 from deployments.front.tokens import unauthenticated
 from deployments.front.verified import Known
 from models.errors import TenantSuspended, Unauthenticated
 from models.principal import Principal
-from models.tenant import PLATFORM_TENANT, TenantRecord, TenantStatus, UserRecord
+from models.tenant import PLATFORM_TENANT, TenantStatus
 
 
 class CallerStanding:
@@ -52,7 +52,7 @@ class CallerStanding:
             self._denials.note(principal, f"access.{why}", principal.user_id)
         return unauthenticated()
 
-    def _tenant(self, principal: Principal) -> TenantRecord | None:
+    def _tenant(self, principal: Principal) -> KnownTenant | None:
         tenant = self._fold.tenant(principal.tenant_id)
         if tenant is None:
             if self._lenient or principal.tenant_id == PLATFORM_TENANT:
@@ -66,13 +66,13 @@ class CallerStanding:
         return tenant
 
 
-def _counts(known: Known, user: UserRecord) -> bool:
+def _counts(known: Known, user: KnownUser) -> bool:
     """A token that does not say when it was made counts only while there is no moment to hold it against."""
     issued_us = -1 if known.issued_us is None else known.issued_us
     return user.enabled and (not user.not_before_ns or issued_us >= user.not_before_ns // 1000)
 
 
-def _changes(known: Known, tenant: TenantRecord | None, user: UserRecord | None) -> dict[str, Any]:
+def _changes(known: Known, tenant: KnownTenant | None, user: KnownUser | None) -> dict[str, Any]:
     """What is different today. Roles are the hub's to change only if the hub issued the token; another issuer
     may also have entitled the user for less than the tenant is.
     """

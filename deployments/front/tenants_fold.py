@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from messaging.ports import LogRecord
+from models.principal import Tier
 from models.tenant import (
     RECORDS,
     ApiKeyRecord,
@@ -16,13 +17,36 @@ from models.tenant import (
     SigningKeyRecord,
     TenantRecord,
     TenantsRecord,
+    TenantStatus,
     UserRecord,
     tenants_key_parts,
 )
 
 _LOG: Final = logging.getLogger(__name__)
 
-R = TypeVar("R", bound=TenantsRecord)
+R = TypeVar("R")
+
+
+class KnownTenant(NamedTuple):
+    """What is asked of a tenant at every call, as a tuple: ten thousand models lie all over the memory, and
+    whoever asks for one waits for that. Fields as in `TenantRecord`.
+    """
+
+    tier: Tier
+    status: TenantStatus
+    entitled_until_ns: int
+    config: Mapping[str, Any]
+    config_version: int
+
+
+class KnownUser(NamedTuple):
+    """What is asked of a user at every call, as a tuple; fields as in `UserRecord`."""
+
+    enabled: bool
+    roles: tuple[str, ...]
+    not_before_ns: int
+    config: Mapping[str, Any]
+    config_version: int
 
 
 class TenantsFold:
@@ -40,13 +64,13 @@ class TenantsFold:
             self._take(record)
         return self.changes != before
 
-    def tenant(self, tenant_id: str) -> TenantRecord | None:
+    def tenant(self, tenant_id: str) -> KnownTenant | None:
         """What is known of a tenant; None for one that does not exist."""
-        return self._find(Kind.TENANT, TenantRecord, tenant_id)
+        return self._find(Kind.TENANT, KnownTenant, tenant_id)
 
-    def user(self, tenant_id: str, user_id: str) -> UserRecord | None:
+    def user(self, tenant_id: str, user_id: str) -> KnownUser | None:
         """What there is to know of a user; None where there is nothing."""
-        return self._find(Kind.USER, UserRecord, tenant_id, user_id)
+        return self._find(Kind.USER, KnownUser, tenant_id, user_id)
 
     def ended(self, session_id: str) -> EndedSession | None:
         """The session, if its tokens do not count any more."""
@@ -65,11 +89,6 @@ class TenantsFold:
         return self._find(Kind.PLATFORM_CONFIG, PlatformConfigRecord, layer)
 
     @property
-    def tenants(self) -> Mapping[tuple[str, ...], TenantRecord]:
-        """All tenants."""
-        return self._records[Kind.TENANT]
-
-    @property
     def signing_keys(self) -> Mapping[tuple[str, ...], SigningKeyRecord]:
         """All keys that tokens are verified with."""
         return self._records[Kind.SIGNING_KEY]
@@ -86,6 +105,16 @@ class TenantsFold:
             if record.value is None:
                 self._records[kind].pop(ids, None)
             else:
-                self._records[kind][ids] = RECORDS[kind].from_record(record.value)
+                self._records[kind][ids] = _kept(RECORDS[kind].from_record(record.value))
         except ValueError as error:
             _LOG.warning("a record of hub.tenants cannot be read: %s", type(error).__name__)
+
+
+def _kept(record: TenantsRecord) -> Any:
+    match record:
+        case TenantRecord():
+            return KnownTenant(*(getattr(record, name) for name in KnownTenant._fields))
+        case UserRecord():
+            return KnownUser(*(getattr(record, name) for name in KnownUser._fields))
+        case _:
+            return record

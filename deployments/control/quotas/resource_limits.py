@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 
 from deployments.control.acting import absent
 from deployments.front.limits import LimitsView
-from deployments.front.tenants_fold import TenantsFold
+from deployments.front.tenants_fold import KnownTenant, TenantsFold
 from models.resources import Limits, Resource
-from models.tenant import Tenant, TenantRecord, TenantStatus
+from models.tenant import Tenant, TenantStatus
 
 
 class ResourceLimits:
@@ -23,7 +23,7 @@ class ResourceLimits:
 
     async def __call__(self, tenant_id: str) -> Limits:
         """Nothing for a tenant that is suspended; NotFound for one that is not there."""
-        tenant: Tenant | TenantRecord = self._fold.tenant(tenant_id) or await self._find(tenant_id)
+        tenant: Tenant | KnownTenant = self._fold.tenant(tenant_id) or await self._find(tenant_id)
         if tenant.status is TenantStatus.DELETED:
             raise absent()
         if tenant.status is not TenantStatus.ACTIVE:

@@ -8,14 +8,15 @@ from typing import Any
 import orjson
 import pytest
 
-from models.tenant import TenantRecord, TenantStatus
+from deployments.front.tenants_fold import KnownTenant
+from models.tenant import TenantStatus
 from models.usage import Measure, UsageKey
 from storage.postgres import usage
 from tests.support.control import OWNER, ControlHub, new_tenant
 from tests.support.eventually import eventually
 
 
-def known(control: ControlHub) -> TenantRecord:
+def known(control: ControlHub) -> KnownTenant:
     """What every process knows of the tenant."""
     record = control.assembled.tail.fold.tenant("acme")
     assert record is not None
