@@ -19,8 +19,8 @@ from signals.book import Book
 GRACE_MS: Final = 1000
 """A change this close to a prediction may count or not: both are right."""
 _TURN_S: Final = 0.2
-_LATE_MS: Final = 100
 """How long the reader may be deaf to a change of the owned partitions."""
+_LATE_MS: Final = 100
 
 
 class LiveBook:
