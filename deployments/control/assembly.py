@@ -41,7 +41,8 @@ from deployments.control.usage.intake import UsageWires
 from deployments.control.user_data.cache import UserDataCache
 from deployments.control.user_data.desk import UserDataDesk, export_tenant
 from deployments.control.user_data.mover import UserDataMover
-from deployments.front.callers import callers_of
+from deployments.front.callers import CallerVerifier, callers_of
+from deployments.front.catching_up import CatchingUp
 from deployments.front.denials import DenialLog
 from deployments.front.limits import RateLimiter
 from deployments.front.metering import UsageMeter
@@ -181,7 +182,6 @@ def _services(
     tenant_desk = TenantDesk(
         ground.database, ground.changes, begin=config_desk.begin, passwords=ground.passwords, rng=wires.rng
     )
-    issuers = (config.tokens, *config.issuers, config.auth.tokens)
     return ControlServices(
         database=ground.database,
         changes=ground.changes,
@@ -193,7 +193,7 @@ def _services(
         invitations=InvitationDesk(ground.database, ground.changes, ground.passwords, wires.rng),
         resources=_quotas(ground, limits, tenant_desk),
         configs=config_desk,
-        tokens=callers_of(issuers, ground.tail.fold, clock=wires.clock, lenient=True, denials=ground.denials),
+        tokens=_callers(ground),
         auth=_auth(ground, sealer),
         audit=AuditDesk(ground.database, wires.bus, keeper),
         usage=UsageDesk(ground.database),
@@ -239,6 +239,18 @@ def _auth(ground: _Ground, sealer: Sealer) -> AuthDesks:
         rng=wires.rng,
     )
     return auth_desks(ground.config.auth, parts)
+
+
+def _callers(ground: _Ground) -> CallerVerifier:
+    config = ground.config
+    return callers_of(
+        (config.tokens, *config.issuers, config.auth.tokens),
+        ground.tail.fold,
+        clock=ground.wires.clock,
+        lenient=True,
+        denials=ground.denials,
+        catching_up=CatchingUp(ground.tail),
+    )
 
 
 def _limiter(ground: _Ground, limits: TenantLimits) -> RateLimiter:

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Final
 
 from deployments.front.tenants_fold import TenantsFold
-from deployments.front.tokens import unauthenticated
+from deployments.front.tokens import REFUSAL, NotKnownYet, unauthenticated
 from deployments.front.verified import Known
 from models.principal import Principal, Tier
 from models.tenant import ApiKeyRecord
@@ -33,8 +33,12 @@ class ApiKeys:
         expired or revoked key.
         """
         form = _FORM.fullmatch(bearer)
-        record = self._fold.api_key(form[1]) if form else None
-        if form is None or record is None or record.expires_ns <= self._clock():
+        if form is None:
+            raise unauthenticated()
+        record = self._fold.api_key(form[1])
+        if record is None:
+            raise NotKnownYet(REFUSAL)
+        if record.expires_ns <= self._clock():
             raise unauthenticated()
         if not hmac.compare_digest(sha256(form[2].encode()).hexdigest(), record.secret_sha256):
             raise unauthenticated()

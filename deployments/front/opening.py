@@ -12,6 +12,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from deployments.front.callers import CallerVerifier, callers_of
+from deployments.front.catching_up import CatchingUp
 from deployments.front.denials import DenialLog
 from deployments.front.limits import LimitsView, Tiers
 from deployments.front.tenant_config.limits import TenantLimits
@@ -68,7 +69,8 @@ async def open_access(
     if config.tenancy is None:
         return Access(callers_of([config.tokens], None), config.tiers)
     tail = TenantsTail(bus, clock=clock, rng=rng)
-    callers = callers_of([config.tokens, *config.tenancy.issuers], tail.fold, denials=denials)
+    issuers = [config.tokens, *config.tenancy.issuers]
+    callers = callers_of(issuers, tail.fold, denials=denials, catching_up=CatchingUp(tail))
     stack.push_async_callback(_end, asyncio.create_task(tail.run()))
     await _complete(tail)
     view = TenantConfigView(tail.fold, tiers=config.tiers, environment=config.tenancy.environment)

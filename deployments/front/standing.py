@@ -11,7 +11,7 @@ from typing import Any
 
 from deployments.front.denials import DenialLog
 from deployments.front.tenants_fold import KnownTenant, KnownUser, TenantsFold
-from deployments.front.tokens import unauthenticated
+from deployments.front.tokens import REFUSAL, NotKnownYet, unauthenticated
 from deployments.front.verified import Known
 from models.errors import TenantSuspended, Unauthenticated
 from models.principal import Principal
@@ -57,7 +57,7 @@ class CallerStanding:
         if tenant is None:
             if self._lenient or principal.tenant_id == PLATFORM_TENANT:
                 return None
-            raise unauthenticated()
+            raise NotKnownYet(REFUSAL)
         if tenant.status is TenantStatus.SUSPENDED:
             self._denied(principal, "tenant_suspended")
             raise TenantSuspended("your tenant is suspended; ask the people who run the hub")

@@ -33,11 +33,20 @@ class TenantsTail:
         self._heard_ns: int | None = None
         self.fold = TenantsFold()
         self.complete = asyncio.Event()
+        self._news = asyncio.Event()
 
     @property
     def age_s(self) -> float:
         """Seconds since the broker last answered a read; infinite before the first."""
         return float("inf") if self._heard_ns is None else (self._clock() - self._heard_ns) / 1e9
+
+    async def reads_on(self, within_s: float) -> bool:
+        """Wait until the copy has taken more records; False if it takes none for so long."""
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._news.wait()
+        except TimeoutError:
+            return False
 
     async def run(self) -> NoReturn:
         """Follow until cancelled, through every outage of the broker."""
@@ -55,9 +64,16 @@ class TenantsTail:
         try:
             while True:
                 records = await tail.batch(max_wait_s=_WAIT_S)
-                self.fold.take_all(records)
+                news = self.fold.take_all(records)
                 self._position, self._heard_ns = tail.position(0), self._clock()
                 if self._position >= end:
                     self.complete.set()
+                if news:
+                    self._tell()
         finally:
             await tail.close()
+
+    def _tell(self) -> None:
+        """Wake all who wait now, and nobody who comes later."""
+        self._news.set()
+        self._news = asyncio.Event()

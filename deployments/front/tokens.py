@@ -37,6 +37,7 @@ _REQUIRED: Final = ("exp", "iss", "aud", "sub")
 _REQUIRED_OF_HUB: Final = (*_REQUIRED, "iat", "jti", "sid", "roles")
 _FORMER_ROLES: Final = {"service": Role.SERVICE.value}
 """What roles were called before tenants had their own."""
+REFUSAL: Final = "send a valid access token as `Authorization: Bearer <token>`"
 
 Roles = tuple[StrictStr, ...]
 
@@ -206,9 +207,13 @@ def bearer_of(values: Sequence[str]) -> str:
     return token.strip()
 
 
+class NotKnownYet(Unauthenticated):
+    """Nothing else to the caller; to the room it says that its copy of `hub.tenants` may only be behind."""
+
+
 def unauthenticated() -> Unauthenticated:
     """The one answer to a missing, forged, foreign or expired token."""
-    return Unauthenticated("send a valid access token as `Authorization: Bearer <token>`")
+    return Unauthenticated(REFUSAL)
 
 
 def mint(principal: Principal, config: LocalTokens, *, now_s: int, ttl_s: int) -> str:

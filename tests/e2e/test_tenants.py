@@ -131,6 +131,18 @@ def test_a_key_is_rotated_and_revoked(people: dict[str, Person]) -> None:
         bot.call("GET", "/api/v1/models")
 
 
+def test_a_key_counts_as_soon_as_it_was_made(people: dict[str, Person]) -> None:
+    """A program that uses it at once is never refused, though the gateway has yet to read of it."""
+    olga = people["olga@summit"]
+    made = {"name": "at-once", "scopes": ["models:read"]}
+    with olga.calling() as client:
+        for _ in range(20):
+            issued = client.call("POST", f"{CONTROL}/tenants/summit/keys", body=made)
+            with HubClient(olga.hub.address.url, issued["token"]) as bot:
+                assert bot.call("GET", "/api/v1/models")["models"]
+            client.call("DELETE", f"{CONTROL}/tenants/summit/keys/{issued['key']['key_id']}")
+
+
 async def test_a_suspended_tenant_is_shut_out_and_let_in_again(hub: UpHub, people: dict[str, Person]) -> None:
     """By a word to the gateway that holds its token; the session survives."""
     with people["tom@summit"].calling() as client:
