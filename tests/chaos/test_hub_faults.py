@@ -21,7 +21,7 @@ from messaging.connect import open_bus
 from models.principal import Tier
 from models.strategy import load_strategies
 from serve_app.access import local_token, principal_of
-from tests.e2e.conftest import UpHub, up_hub
+from tests.e2e.conftest import UpHub, make_tenant, up_hub
 from tests.support.arrivals import next_arrival
 from tests.support.eventually import eventually
 from tests.support.hub_run import Load, Playback, asked, audited, ledger_of, played, subscribed
@@ -38,6 +38,7 @@ PATIENT: Final = next(
 QUIET_S: Final = 15.0
 """After each fault, and before the first."""
 FLOODERS: Final = 12
+FLOODING: Final = "tenant-flood"
 ANSWERED_S: Final = 2.5
 """The deadline that the callers ask for, and the way there and back on a busy machine."""
 HALTED: Final = USERS[0]
@@ -111,7 +112,8 @@ async def _valkey_killed(hub: UpHub) -> None:
 
 async def _tenant_floods(hub: UpHub) -> None:
     """A tenant asks without pause for what it may have 100 times a minute, and gets that."""
-    principal = principal_of("flooder", tenant="tenant-flood", tier=Tier.FREE)
+    await asyncio.to_thread(make_tenant, hub, FLOODING, Tier.FREE)
+    principal = principal_of("flooder", tenant=FLOODING, tier=Tier.FREE)
     load = Load([local_token(hub.address, principal)] * FLOODERS, hub.address.url)
     await _wait(20)
     answers = Counter(one.status for one in await asyncio.to_thread(load.end))

@@ -96,21 +96,21 @@ def up_hub(state: Path, **settings: str) -> Iterator[UpHub]:
     )
     try:
         running = UpHub(_address(state, process, Path(log.name)), process, environment)
-        _make_tenant(running)
+        make_tenant(running, TENANT, Tier.SERVICE)
         yield running
     finally:
         _ended(process)
         log.close()
 
 
-def _make_tenant(hub: UpHub) -> None:
-    """The tenant that the tests act for."""
+def make_tenant(hub: UpHub, tenant_id: str, tier: Tier) -> None:
+    """A tenant whose people the gateway lets in when this returns."""
     admin = principal_of("root", tenant="local", tier=Tier.ENTERPRISE, admin=True)
     owner = {"login": "owner", "name": "Owner"}
-    body = {"tenant_id": TENANT, "name": "The tests", "tier": Tier.SERVICE, "owner": owner}
+    body = {"tenant_id": tenant_id, "name": "The tests", "tier": tier, "owner": owner}
     with HubClient(hub.address.url, local_token(hub.address, admin)) as client:
         client.call("POST", f"{CONTROL}/tenants", body=body)
-        wait_until_known(client, TENANT)
+        wait_until_known(client, tenant_id)
 
 
 def _ended(process: subprocess.Popen[str]) -> None:

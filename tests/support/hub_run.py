@@ -120,12 +120,23 @@ def ledger_of(reader: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def _refusal(client: HubClient) -> str:
-    """Why a request was not answered, in the hub's own words; empty if it was."""
+    """Why a request was not answered, in the hub's words, and what was decided for it; empty if it was."""
     try:
         client.call("POST", "/api/v1/infer", body=REQUEST)
     except Refused as error:
-        return error.message
+        return error.message + _decided(client, error.message)
     return ""
+
+
+def _decided(client: HubClient, refusal: str) -> str:
+    """The decision behind a refusal that names one; asked for at once, as it is not kept for long."""
+    _, named, decision_id = refusal.rpartition("; hub explain ")
+    if not named:
+        return ""
+    try:
+        return f": {client.call('GET', f'/api/v1/decisions/{decision_id}')}"
+    except Refused as error:
+        return f" (which is not known: {error.message})"
 
 
 @contextmanager
