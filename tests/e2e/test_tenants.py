@@ -154,7 +154,7 @@ async def test_a_suspended_tenant_is_shut_out_and_let_in_again(hub: UpHub, peopl
 
 def test_the_audit_tells_it_and_is_whole(people: dict[str, Person]) -> None:
     """Every change stands in the owner's log, what was denied too, and the chain holds."""
-    listed = people["olga@summit"].run("audit", "ls")
+    listed = people["olga@summit"].run("audit", "ls", "--most", "500")
     verified = people["olga@summit"].run("audit", "verify")
 
     for action in ("tenants.create", "users.create", "keys.create", "tenants.suspend", "tenants.resume"):
@@ -170,7 +170,7 @@ async def test_what_gateway_and_stream_denied_is_in_the_audit(people: dict[str, 
         client.call("GET", "/config/harbour")
 
     async def told() -> bool:
-        listed = olga.run("audit", "ls", "--outcome", "denied")
+        listed = olga.run("audit", "ls", "--outcome", "denied", "--most", "500")
         wanted = ("access.signals:own", "GET /config/harbour", "access.tenant_suspended", "access.audit:read")
         return all(one in listed for one in wanted)
 
