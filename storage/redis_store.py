@@ -129,7 +129,8 @@ def _pool(config: RedisConfig) -> BlockingConnectionPool:
     """A pool whose connections are usable at once.
 
     redis-py's own greetings (protocol 3, its name, notices of maintenance) take four round trips: many
-    connections opened together would then outlast the bound of the calls that wait for them.
+    connections opened together would then outlast the bound of the calls that wait for them. Its timeout of a
+    socket is off, as a call has its bound already: it sends by `asyncio.wait_for`, which can lose a cancel.
     """
     timeout_s = config.timeout_ms / 1000
     tls = {"ssl_ca_certs": config.ca_file, "ssl_cert_reqs": "required"} if config.tls else {}
@@ -139,7 +140,7 @@ def _pool(config: RedisConfig) -> BlockingConnectionPool:
         password=config.password.resolve() if config.password else None,
         max_connections=config.connections,
         timeout=timeout_s,
-        socket_timeout=timeout_s,
+        socket_timeout=None,
         socket_connect_timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
