@@ -30,6 +30,8 @@ RETRIES: Final = BudgetConfig(share=0.1, saved=100.0, least_per_s=10.0)
 """Second attempts after a replica did not answer."""
 HEDGES: Final = BudgetConfig(share=0.02, saved=10.0, tau_ms=600_000.0)
 """Second attempts beside a first one that is late."""
+RESCUES: Final = BudgetConfig(share=0.0, least_per_s=2.0)
+"""The same where it is the last chance, and what was saved has gone to calls that were merely late."""
 
 
 class AttemptBudget:

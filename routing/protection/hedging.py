@@ -19,17 +19,20 @@ from pydantic import Field
 
 from models.base import Frozen
 from models.decision import Decision
-from routing.protection.budget import HEDGES, AttemptBudget, BudgetConfig
+from routing.protection.budget import HEDGES, RESCUES, AttemptBudget, BudgetConfig
 
 _LATER: Final = 0.25
 """A call is looked at again when it has been out for a quarter longer."""
 
 
 class HedgeConfig(Frozen):
-    """`p_miss` is how probable a miss must be; the budget bounds the extra calls."""
+    """`p_miss` is how probable a miss must be; the budget bounds the extra calls, and `rescues` those that it
+    would refuse although no later moment could still save the deadline.
+    """
 
     p_miss: Annotated[float, Field(gt=0, le=1)] = 0.5
     budget: BudgetConfig = HEDGES
+    rescues: BudgetConfig = RESCUES
 
 
 class Ratios(Protocol):
@@ -55,6 +58,7 @@ class HedgePolicy:
     def __init__(self, config: HedgeConfig | None = None) -> None:
         self._config = config or HedgeConfig()
         self._budget = AttemptBudget(self._config.budget)
+        self._rescues = AttemptBudget(self._config.rescues)
 
     def earn(self, now_ns: int) -> None:
         """A first call was made."""
@@ -91,7 +95,10 @@ class HedgePolicy:
             elapsed_ms=elapsed_ms,
             budget_ms=first.budget_ms,
         )
-        return missing >= self._config.p_miss and self._budget.spend(now_ns)
+        if missing < self._config.p_miss:
+            return False
+        last_chance = self.again_after_ms(first, elapsed_ms=elapsed_ms) is None
+        return self._budget.spend(now_ns) or (last_chance and self._rescues.spend(now_ns))
 
     def _late_ratio(self, ratios: Ratios, budget_ratio: float) -> float:
         """The smallest ratio, at least 1, from which on a miss is as probable as the configuration says."""

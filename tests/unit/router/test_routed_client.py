@@ -359,7 +359,7 @@ async def test_an_error_before_the_decision_carries_none() -> None:
 
 async def test_a_timeout_stops_the_call() -> None:
     """At the deadline the call is cancelled where it runs, and the caller gets DeadlineExpired."""
-    hub = a_hub(ScriptedPools(takes_s=5))
+    hub = a_hub(ScriptedPools(takes_s=5), replicas=["r1"])
     begun = time.monotonic()
 
     with pytest.raises(DeadlineExpired):

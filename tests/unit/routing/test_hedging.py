@@ -95,9 +95,22 @@ def test_without_tokens_no_hedge() -> None:
     spread = Spread([1.0] * 95 + [8.0] * 5, 8.0)
     policy = a_policy(tokens=2)
     late = decided(budget_ms=70.0)
-    asked = [policy.should(late, decided("r2"), spread, elapsed_ms=50.0, now_ns=0) for _ in range(4)]
+    asked = [policy.should(late, decided("r2"), spread, elapsed_ms=40.0, now_ns=0) for _ in range(4)]
 
     assert asked == [True, True, False, False]
+
+
+def test_the_last_chance_of_a_call_needs_no_savings() -> None:
+    """A call that could be looked at once more waits; one that could not is rescued, twice in a second."""
+    spread, policy = Spread([1.0] * 95 + [8.0] * 5, 8.0), a_policy(tokens=0)
+    late = decided(budget_ms=70.0)
+
+    def asked(elapsed_ms: float, now_s: int = 0) -> bool:
+        return policy.should(late, decided("r2"), spread, elapsed_ms=elapsed_ms, now_ns=now_s * 10**9)
+
+    assert not asked(40.0)
+    assert [asked(50.0) for _ in range(3)] == [True, True, False]
+    assert [asked(50.0, now_s=9) for _ in range(3)] == [True, True, False]
 
 
 @pytest.mark.parametrize("stalls", [0.005, 0.05])
