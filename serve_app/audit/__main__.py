@@ -29,6 +29,8 @@ from serve_app.audit.words import ledger_lines, signal_lines
 from signals.ledger import Findings, PredictionLog, Settlement, SignalLog, SlotKey, SubscriptionLog
 
 _SAY_EVERY_S = 0.5
+_TAKE_OVER_S = 15.0
+"""A slot whose owner died is recorded by whoever takes over, and who that is takes a while to settle."""
 
 
 class Audit:
@@ -82,7 +84,7 @@ async def run(arguments: argparse.Namespace, strategies: tuple[Strategy, ...]) -
     cluster = {"bootstrap_servers": arguments.kafka}
     async with consumer(cluster, fetch_max_wait_ms=arguments.fetch_max_wait_ms) as client:
         await _follow(client, audit, ended)
-        wait_s = max(strategy.ttl_ms for strategy in strategies) / 1000 + 1
+        wait_s = max(strategy.ttl_ms for strategy in strategies) / 1000 + _TAKE_OVER_S
         findings = await _settle(client, audit, wait_s)
     _say("ledger", _report(audit, findings))
     return 0 if findings.clean else 1
@@ -98,7 +100,7 @@ async def _follow(client: AIOKafkaConsumer, audit: Audit, ended: asyncio.Task[st
 
 
 async def _settle(client: AIOKafkaConsumer, audit: Audit, wait_s: float) -> Findings:
-    """Settle once nothing is missing, or when what is missing would have expired."""
+    """Settle once nothing is missing, or when what is missing would have expired and been recorded."""
     deadline = time.monotonic() + wait_s
     while True:
         while not await caught_up(client):
