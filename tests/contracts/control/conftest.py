@@ -18,9 +18,11 @@ async def control(postgres_config: PostgresConfig) -> AsyncIterator[ControlHub]:
         yield hub
 
 
-@pytest.fixture
-def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hashes that cost nothing, where a test is not about them."""
+@pytest.fixture(autouse=True)
+def quick_passwords(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes that cost nothing, unless the test is about them (`real_passwords`)."""
+    if request.node.get_closest_marker("real_passwords"):
+        return
     cheap = Parameters(
         type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1
     )

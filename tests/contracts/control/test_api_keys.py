@@ -14,7 +14,6 @@ from tests.support.control import ControlHub
 from tests.support.eventually import eventually
 from tests.support.logins import add_user, bearer, logged_in, provision
 
-pytestmark = pytest.mark.usefixtures("quick_passwords")
 KEY: dict[str, Any] = {"name": "robot", "scopes": ["profile:own", "keys:own"]}
 
 

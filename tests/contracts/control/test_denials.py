@@ -137,7 +137,6 @@ async def test_a_kill_at_any_moment_loses_none_and_doubles_none(database: Databa
     assert [one.actor for one in await stage.entries()] == [f"u{n}" for n in range(1, 21)]
 
 
-@pytest.mark.usefixtures("quick_passwords")
 async def test_what_a_route_refuses_by_itself_is_on_the_record_once(control: ControlHub) -> None:
     """An owner that gives itself another tier, and a viewer that the guard of the route stops."""
     root = control.auth()
@@ -156,7 +155,6 @@ async def test_what_a_route_refuses_by_itself_is_on_the_record_once(control: Con
     await eventually(written)
 
 
-@pytest.mark.usefixtures("quick_passwords")
 async def test_a_suspended_tenant_is_denied_on_the_record(control: ControlHub) -> None:
     """From the refused call to the audit of the tenant, which still verifies."""
     root = control.auth()

@@ -98,7 +98,6 @@ async def test_the_honeypots_notice_a_visit(pots: Honeypots) -> None:
     assert pots.lookups == ["localhost"]
 
 
-@pytest.mark.usefixtures("quick_passwords")
 @pytest.mark.parametrize("setting", ["webhooks.url", "branding.logo_url"])
 async def test_an_address_in_the_config_is_refused_and_never_called(
     control: ControlHub, pots: Honeypots, setting: str
@@ -121,7 +120,6 @@ async def test_an_address_in_the_config_is_refused_and_never_called(
     assert (pots.visits, _foreign(pots)) == (0, [])
 
 
-@pytest.mark.usefixtures("quick_passwords")
 async def test_a_name_is_kept_and_not_even_looked_up(control: ControlHub, pots: Honeypots) -> None:
     """What it stands for is another thing tomorrow; there is nobody who delivers to it yet."""
     await control.client.post("/tenants", json=new_tenant(), headers=control.auth())
@@ -136,7 +134,6 @@ async def test_a_name_is_kept_and_not_even_looked_up(control: ControlHub, pots: 
     assert (pots.visits, _foreign(pots)) == (0, [])
 
 
-@pytest.mark.usefixtures("quick_passwords")
 async def test_no_other_word_of_a_tenant_is_called(control: ControlHub, pots: Honeypots) -> None:
     """Names, logins, invitations, comments, reasons, and a token that says where its keys are."""
     there = f"http://127.0.0.1:{pots.port}/jwks"

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from deployments.control.app import ALWAYS_OPEN, create_app
 from tests.support.control import ControlHub
 from tests.support.logins import bearer, logged_in, provision
 from tests.unit.gateway.test_security_identity import HOSTILE_HEADERS, HOSTILE_QUERIES
 
-pytestmark = pytest.mark.usefixtures("quick_passwords")
 _OPEN = ALWAYS_OPEN | {"/docs", "/openapi.json"}
 _NO_TOKEN: list[list[tuple[str, str]]] = [
     [],

@@ -14,7 +14,6 @@ from storage.postgres.login_failures import Tally
 from tests.support.control import ControlHub
 from tests.support.logins import client_from, provision, try_login
 
-pytestmark = pytest.mark.usefixtures("quick_passwords")
 LONG = 600
 """Seconds: a wait that no slow machine outlasts."""
 WRONG = "wrong horse battery"

@@ -16,6 +16,7 @@ from tests.support.control import ControlHub
 from tests.support.eventually import eventually
 from tests.support.logins import PASSWORD, add_user, bearer, client_from, logged_in, provision, try_login
 
+pytestmark = pytest.mark.real_passwords
 WRONG = "wrong horse battery"
 
 

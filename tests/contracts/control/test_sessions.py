@@ -15,8 +15,6 @@ from tests.support.control import ControlHub
 from tests.support.eventually import eventually
 from tests.support.logins import add_user, bearer, logged_in, provision, refreshed
 
-pytestmark = pytest.mark.usefixtures("quick_passwords")
-
 
 async def refused(control: ControlHub, pair: dict[str, Any]) -> bool:
     """Whether the access token opens nothing any more."""

@@ -20,7 +20,6 @@ from tests.support.control import ControlHub, control_hub
 from tests.support.eventually import eventually
 from tests.support.logins import bearer, logged_in, provision, refreshed
 
-pytestmark = pytest.mark.usefixtures("quick_passwords")
 QUICK = AuthConfig(overlap_s=0.5)
 
 
